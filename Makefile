@@ -1,0 +1,50 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := src tests benchmarks
+
+.PHONY: help setup demo test test-slow check format bench bench-prepare bench-train clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.installed  ## create .venv and install what the program needs
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Edgewise needs Python 3.11 or newer; call make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]' -c constraints.txt
+	@touch $@
+
+demo: setup  ## make phantoms, train two losses, compare them, write report.html
+	$(BIN)/edgewise demo --out demo
+
+test: $(VENV)/.tested  ## run the tests
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(VENV)/.tested  ## run the tests that take minutes
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(VENV)/.tested  ## lint, formatting, types, layers
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.tested  ## mend lint and formatting
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: bench-prepare bench-train  ## all benchmarks
+
+bench-prepare: $(VENV)/.tested  ## resampling against SciPy, scikit-image and MONAI
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	$(BIN)/python benchmarks/prepare.py
+
+clean:  ## remove what make made
+	rm -rf $(VENV) .venv-bench demo

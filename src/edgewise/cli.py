@@ -1,0 +1,182 @@
+"""The command line: verbs only. Everything that describes an experiment lives in its file.
+
+Torch and all that needs it are imported inside the verbs, so that `--help` answers at once.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from edgewise import __version__
+from edgewise.console import say
+from edgewise.errors import EdgewiseError
+
+DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
+
+app = App(
+    name="edgewise",
+    version=__version__,
+    help="Train, apply and compare segmentation networks with distance maps.",
+)
+
+Catalogue = Literal["losses", "maps", "networks", "methods", "metrics"]
+
+
+@app.command
+def demo(*, out: Path = Path("demo")) -> int:
+    """Make phantoms, train two losses on them, compare, and write a report. A few minutes, no data needed.
+
+    Args:
+        out: folder to write into.
+    """
+    from edgewise.demo import run
+
+    print(run(out))
+    return DONE
+
+
+@app.command
+def check(data: Path) -> int:
+    """Say whether a dataset is usable; name every defect with its file and how to mend it.
+
+    Args:
+        data: dataset folder.
+    """
+    from edgewise.run.check import check as run
+
+    return DONE if run(data) else WRONG_INPUT
+
+
+@app.command
+def fit(
+    experiment: Path,
+    *,
+    data: Path,
+    out: Path,
+    fold: int | Literal["file"] = "file",
+    resume: bool = False,
+    set: Annotated[list[str], Parameter(negative=())] | None = None,  # noqa: A002 - the option's name
+    cache: Path | Literal["default"] = "default",
+) -> int:
+    """Train a network on a folder of labelled scans, then evaluate it on the validation cases.
+
+    Args:
+        experiment: experiment file (YAML).
+        data: dataset folder.
+        out: run folder to create.
+        fold: which fold validates; "file" takes what the experiment says.
+        resume: go on with the interrupted run in `out`.
+        set: one-off changes of the experiment, such as `--set loss.kind=dice`; may be repeated.
+        cache: where prepared volumes are kept; "default" is `$EDGEWISE_CACHE` or `~/.cache/edgewise`.
+    """
+    from edgewise import experiment as experiments
+    from edgewise.run.fit import Workplace, default_cache, run
+
+    place = Workplace(
+        data=data,
+        out=out,
+        cache=default_cache() if cache == "default" else cache,
+        command=shlex.join(["edgewise", *sys.argv[1:]]),
+    )
+    chosen = experiments.load(experiment, set or ())
+    failures = run(chosen if fold == "file" else experiments.with_fold(chosen, fold), place, resume=resume)
+    print(out)
+    return _named(failures)
+
+
+@app.command
+def predict(run: Path, images: Annotated[list[Path], Parameter(negative=())], *, out: Path) -> int:
+    """Segment images with a trained run; every mask lies on its image's own grid.
+
+    Args:
+        run: run folder made by `edgewise fit`.
+        images: image files, or folders of them.
+        out: folder for the masks.
+    """
+    from edgewise.run.predict import predict as work
+
+    failures = work(run, images, out)
+    print(out)
+    return _named(failures)
+
+
+@app.command
+def evaluate(predictions: Path, references: Path, *, out: Path | Literal["none"] = "none") -> int:
+    """Score predicted masks against reference masks of the same names.
+
+    Args:
+        predictions: folder of predicted masks.
+        references: folder of reference masks.
+        out: CSV file for the metrics of every case and class; a summary is written beside it as JSON.
+    """
+    from edgewise.run.evaluate import evaluate as work
+
+    return _named(work(predictions, references, out))
+
+
+@app.command
+def report(runs: Annotated[list[Path], Parameter(negative=())], *, out: Path | Literal["run"] = "run") -> int:
+    """Write one self-contained HTML page about a run, or about several runs compared with each other.
+
+    Args:
+        runs: run folders, or one folder that holds them.
+        out: HTML file; "run" writes report.html into the (first) folder given.
+    """
+    from edgewise.run.report import report as work
+
+    print(work(runs, out))
+    return DONE
+
+
+@app.command(name="list")
+def list_(
+    what: Catalogue | Literal["schema"] = "losses",
+    *,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    schema: bool = False,
+) -> int:
+    """List the components that an experiment file may name.
+
+    Args:
+        what: which catalogue.
+        as_json: print objects with kind, source, needs, parameters and summary.
+        schema: print the JSON schema of the experiment file instead.
+    """
+    from edgewise.run.listing import describe, lines
+
+    if schema or what == "schema":
+        from edgewise.experiment import schema as experiment_schema
+
+        print(json.dumps(experiment_schema(), indent=1))
+    elif as_json:
+        print(json.dumps(describe(what), indent=1))
+    else:
+        print("\n".join(lines(what)))
+    return DONE
+
+
+def _named(failures: Mapping[str, str]) -> int:
+    """Name the cases that failed; return the exit code."""
+    for case, reason in sorted(failures.items()):
+        say(f"failed: {case}: {reason}")
+    return SOME_FAILED if failures else DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; end the process with the verb's exit code."""
+    try:
+        code = app(arguments, result_action="return_value", exit_on_error=False, print_error=True)
+    except CycloptsError:  # cyclopts has printed what is wrong with the command line
+        code = WRONG_INPUT
+    except EdgewiseError as error:
+        say(f"edgewise: {error}")
+        code = WRONG_INPUT
+    except KeyboardInterrupt:
+        say("edgewise: interrupted. A training goes on with the same command and --resume.")
+        code = 130
+    sys.exit(code)

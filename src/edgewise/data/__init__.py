@@ -1,0 +1,1 @@
+"""From folders of scans to batches: read, check, prepare, augment, sample."""

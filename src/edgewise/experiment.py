@@ -1,0 +1,315 @@
+"""The experiment file: YAML in, one tree of frozen dataclasses out. The only module that knows pydantic."""
+
+import dataclasses
+import difflib
+import json
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from edgewise.catalog import Component, discover
+from edgewise.data.augment import Augmentation
+from edgewise.errors import ExperimentError
+from edgewise.inference.sliding import Inference
+from edgewise.losses.base import Loss
+from edgewise.losses.compound import Sum, Term
+from edgewise.losses.cross_entropy import CrossEntropy
+from edgewise.losses.dice import Dice
+from edgewise.methods.base import Method
+from edgewise.methods.supervised import Supervised
+from edgewise.networks.base import Network
+from edgewise.networks.residual_unet import ResidualUNet
+from edgewise.plan import Plan, PlanSettings
+from edgewise.training.optimise import AdamW, AnyOptimiser, AnySchedule, Poly
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """Cross-validation: the sorted patients are dealt out to the folds in turn.
+
+    Attributes:
+        folds: number of folds.
+        fold: which fold validates; `edgewise fit --fold` sets it.
+        group: regular expression whose match in a case id names the patient, all of whose cases stay together;
+            `auto` knows ids such as patient001_frame01.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    kind: Literal["folds"] = "folds"
+    folds: Annotated[int, Field(ge=2)] = 5
+    fold: Annotated[int, Field(ge=0)] = 0
+    group: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """A fixed split.
+
+    Attributes:
+        validation: ids of cases, or of patients, that validate; all others train.
+        group: as in `folds`.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    kind: Literal["fixed"] = "fixed"
+    validation: tuple[str, ...]
+    group: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long and how fast to train.
+
+    Attributes:
+        steps: training steps.
+        minutes: wall time after which training ends early; `.inf` for no limit. It ends a run, it does not shape it.
+        optimiser: adamw, adam or sgd.
+        schedule: poly, step or plateau.
+        clip: gradient norms are scaled down to this.
+        average: decay of the moving average of the weights that predicts; 0 predicts with the last weights.
+        foreground: share of patches centred on foreground.
+        validate_every: steps between validations.
+        patience: validations without improvement after which training ends; 0 never ends early.
+        report_every: steps between journal records.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    steps: Count = 4000
+    minutes: Annotated[float, Field(gt=0)] = float("inf")
+    optimiser: Annotated[AnyOptimiser, Field(discriminator="kind")] = AdamW()
+    schedule: Annotated[AnySchedule, Field(discriminator="kind")] = Poly()
+    clip: Annotated[float, Field(gt=0)] = 12.0
+    average: Share = 0.999
+    foreground: Share = 1 / 3
+    validate_every: Count = 500
+    patience: Annotated[int, Field(ge=0)] = 0
+    report_every: Count = 50
+
+
+def _dice_and_cross_entropy() -> Loss:
+    return Sum(terms=(Term(loss=Dice()), Term(loss=CrossEntropy())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One training run, complete: equal file, seed, data and machine give equal numbers.
+
+    Attributes:
+        name: what reports call it.
+        seed: everything random follows from it.
+        split: which cases train and which validate.
+        plan: decisions taken out of the plan's hands.
+        network: which network.
+        loss: which loss.
+        method: how the network is trained.
+        training: how long and how fast.
+        augmentation: how training patches are varied.
+        inference: how the trained network is applied.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Annotated[str, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    split: Annotated[Folds | Fixed, Field(discriminator="kind")] = Folds()
+    plan: PlanSettings = PlanSettings()
+    network: Network = ResidualUNet()
+    loss: Loss = field(default_factory=_dice_and_cross_entropy)
+    method: Method = Supervised()
+    training: Training = Training()
+    augmentation: Augmentation = Augmentation()
+    inference: Inference = Inference()
+
+
+@cache
+def _adapter() -> TypeAdapter[Experiment]:
+    return TypeAdapter(Experiment)
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the experiment file: editors complete and check experiments with it."""
+    return _adapter().json_schema()
+
+
+def dump(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain data, every default filled in."""
+    value: dict[str, Any] = _adapter().dump_python(experiment, mode="python")
+    plain: dict[str, Any] = _plain(value)
+    return plain
+
+
+def read_plan(table: Mapping[str, Mapping[str, Any]]) -> Plan:
+    """The plan that `Plan.table` wrote.
+
+    Raises:
+        ExperimentError: the table is not a plan.
+    """
+    values = {name: entry["value"] for name, entry in table.items()}
+    reasons = {name: entry["reason"] for name, entry in table.items()}
+    try:
+        return TypeAdapter(Plan).validate_python({**values, "reasons": reasons})
+    except ValidationError as error:
+        raise ExperimentError(f"plan.yaml is not a plan of this version of Edgewise: {error}") from error
+
+
+def load(path: Path, changes: Sequence[str] = ()) -> Experiment:
+    """Read and check an experiment file.
+
+    Args:
+        path: YAML file.
+        changes: one-off changes such as `loss.kind=dice` or `training.steps=500`.
+
+    Raises:
+        ExperimentError: the file is missing or no YAML mapping, or a key is misspelt or mistyped; the message names the
+            key, and for a misspelt one the nearest right one.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ExperimentError(f"cannot read experiment {path}: {reason}. Give the path of a YAML file.") from error
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ExperimentError(f"{path} must hold a mapping with at least `name:`; it holds {type(content).__name__}.")
+    for change in changes:
+        _change(content, change)
+    return parse(content, str(path))
+
+
+def parse(content: dict[str, Any], where: str) -> Experiment:
+    """Check plain data against the experiment's types; `where` names its origin in messages."""
+    try:
+        return _adapter().validate_python(content)
+    except ValidationError as error:
+        problems: dict[str, str] = {}
+        for e in error.errors():
+            path, known = _walk(e["loc"])
+            # A value that fits no member of a union such as `int | auto` gives one error a member: the first will do.
+            problems.setdefault(path.split("[")[0], _problem(path, known, e))
+        lines = "\n".join(f"  {p}" for p in list(problems.values())[:10])
+        raise ExperimentError(f"{where} is not a valid experiment:\n{lines}") from error
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    """Apply one `key.key=value`; a new `kind` starts its mapping afresh, as the old keys belong to the old kind."""
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise ExperimentError(f"--set {change!r} is not of the form key.key=value, such as training.steps=500.")
+    *parents, last = key.strip().split(".")
+    node = content
+    for parent in parents:
+        below = node.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise ExperimentError(f"--set {change!r}: `{parent}` holds {below!r}, not keys.")
+        node = below
+    value = yaml.safe_load(text)
+    if last == "kind" and node.get("kind") != value:
+        node.clear()
+    node[last] = value
+
+
+def _problem(path: str, known: Sequence[str], error: Any) -> str:
+    """One line about one error: where, what, and the nearest right name."""
+    kind, message, context, value = error["type"], error["msg"], error.get("ctx", {}), error["input"]
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"{path}: unknown key.{_nearest(str(error['loc'][-1]), known)}"
+    if kind in {"missing", "missing_keyword_only_argument"}:
+        return f"{path}: required, but missing."
+    if kind == "union_tag_invalid":
+        options = re.findall(r"'([^']*)'", str(context.get("expected_tags", "")))
+        return f"{path}.kind: {context.get('tag')!r} is unknown.{_nearest(str(context.get('tag')), options)}"
+    if kind == "union_tag_not_found":
+        return f"{path}: needs a `kind`."
+    if kind == "value_error":  # one of our own checks: its message says everything
+        return f"{path}: {message.removeprefix('Value error, ')}"
+    shown = value if not isinstance(value, dict | list) else type(value).__name__
+    return f"{path}: {message[0].lower()}{message[1:]} (it is {shown!r})."
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean `{close[0]}`?"
+    return f" Known: {', '.join(known)}." if known else ""
+
+
+def _walk(loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """The path of an error as the file spells it (no union tags), and the keys known beside its last one."""
+    path, types, known = "", [Experiment], list[str]()
+    for step in loc:
+        if isinstance(step, int):
+            path += f"[{step}]"
+            continue
+        if not step.isidentifier():  # pydantic's name of a union's member, such as `literal['auto']`
+            continue
+        chosen = [t for t in types if _kind(t) == step]
+        if chosen:
+            types = chosen
+            continue
+        hints = {k: v for t in types for k, v in _hints(t).items()}
+        known = sorted(hints)
+        path += f".{step}" if path else step
+        types = list(_choices(hints.get(step)))
+    return path, known
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(cls):
+        return {}
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def _kind(cls: Any) -> str | None:
+    kind = getattr(cls, "kind", None)
+    return kind if isinstance(kind, str) else None
+
+
+def _choices(hint: Any) -> typing.Iterator[Any]:
+    """All classes that a type annotation may stand for."""
+    if isinstance(hint, type) and issubclass(hint, Component) and hint.__subclasses__() and _kind(hint) is None:
+        yield from discover(hint).values()
+    elif isinstance(hint, type):
+        yield hint
+    else:
+        for part in typing.get_args(hint):
+            yield from _choices(part)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and enums as values, so that YAML shows plain data."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def with_fold(experiment: Experiment, fold: int) -> Experiment:
+    """The experiment with another fold validating; a fixed split becomes folds of the same patients.
+
+    Raises:
+        ExperimentError: `fold` is not one of the folds.
+    """
+    split = experiment.split if isinstance(experiment.split, Folds) else Folds(group=experiment.split.group)
+    if not 0 <= fold < split.folds:
+        raise ExperimentError(f"--fold {fold}: there are {split.folds} folds, numbered 0 to {split.folds - 1}.")
+    return dataclasses.replace(experiment, split=dataclasses.replace(split, fold=fold))
+
+
+def digest(experiment: Experiment) -> str:
+    """Short name of the experiment's content: equal experiments, and only they, share it."""
+    import hashlib
+
+    text = json.dumps(dump(experiment), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

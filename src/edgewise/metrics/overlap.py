@@ -1,0 +1,28 @@
+"""Overlap metrics."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from typing_extensions import override
+
+from edgewise.metrics.base import Metric
+from edgewise.metrics.comparison import Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dice(Metric):
+    r"""Overlap of two masks relative to their mean size: $2 |P \cap R| / (|P| + |R|)$."""
+
+    kind: Literal["dice"] = "dice"
+    unit: ClassVar = "1"
+    better: ClassVar = "higher"
+    both_empty: ClassVar = 1.0
+    one_empty: ClassVar = 0.0
+    definition: ClassVar = "Dice similarity 2|P∩R| / (|P|+|R|) of voxels; both masks empty: 1, one empty: 0."
+    source: ClassVar[str] = "Dice 1945, doi:10.2307/1932409"
+
+    @override
+    def of(self, comparison: Comparison) -> float:
+        """In (0, 1], or 0 for masks that do not touch."""
+        prediction, reference, both = comparison.voxels
+        return 2 * both / (prediction + reference)

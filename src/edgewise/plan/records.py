@@ -1,0 +1,135 @@
+"""What a plan holds, what an experiment may fix of it, and the machine it is made for."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from edgewise.data.intensity import AnyIntensity
+from edgewise.data.transform import Preparation
+from edgewise.networks.base import Topology
+from edgewise.training.arithmetic import Arithmetic
+from edgewise.types import Spacing
+
+Auto: TypeAlias = Literal["auto"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """Decisions an experiment takes out of the plan's hands; `auto` leaves them to it.
+
+    Attributes:
+        dimensions: 2 (slices) or 3.
+        spacing: target voxel size in mm along x, y, z of the canonical image.
+        patch: patch size along the network's axes (slice axis first).
+        batch: patches in a batch.
+        widths: feature channels of each level.
+        stem: down-sampling in the first level; 2 keeps the network off the full resolution, where a CPU spends most.
+        intensity: intensity normalisation of each channel.
+        crop: cut away what surrounds the body, or not.
+        memory_gb: memory that training may use.
+        precision: arithmetic of training and inference.
+        memory_format: order of axes in memory.
+        threads: CPU threads of the training process.
+        workers: processes that make patches.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    dimensions: Literal[2, 3] | Auto = "auto"
+    spacing: tuple[float, float, float] | Auto = "auto"
+    patch: tuple[int, ...] | Auto = "auto"
+    batch: int | Auto = "auto"
+    widths: tuple[int, ...] | Auto = "auto"
+    stem: int | Auto = "auto"
+    intensity: tuple[AnyIntensity, ...] | Auto = "auto"
+    crop: Literal["none", "body"] = "body"
+    memory_gb: float | Auto = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] | Auto = "auto"
+    memory_format: Literal["contiguous", "channels_last"] | Auto = "auto"
+    threads: int | Auto = "auto"
+    workers: int | Auto = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The part of the hardware that the plan depends on.
+
+    Attributes:
+        gpu: whether training runs on a GPU.
+        cores: CPU cores this process may use.
+        memory_gb: free memory of the device that trains.
+    """
+
+    gpu: bool
+    cores: int
+    memory_gb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A complete plan; axes are in prepared order (slice axis first).
+
+    Attributes:
+        dimensions: 2 or 3.
+        axes: canonical axis (x, y, z = 0, 1, 2) of each prepared axis.
+        spacing: target spacing in mm, prepared order.
+        patch: patch size along the network's axes.
+        batch: patches in a batch.
+        strides: down-sampling into each level.
+        kernels: kernel of each level.
+        widths: channels of each level.
+        intensity: normalisation of each channel.
+        crop: cut to the body, or not.
+        arithmetic: precision, memory format and threads; measured when a run starts.
+        reasons: why, by decision.
+    """
+
+    dimensions: int
+    axes: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    patch: tuple[int, ...]
+    batch: int
+    strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[tuple[int, ...], ...]
+    widths: tuple[int, ...]
+    intensity: tuple[AnyIntensity, ...]
+    crop: Literal["none", "body"]
+    arithmetic: Arithmetic = Arithmetic()
+    reasons: Mapping[str, str]
+
+    @property
+    def patch_spacing(self) -> Spacing:
+        """Spacing along the network's axes."""
+        return self.spacing[-self.dimensions :]
+
+    def preparation(self) -> Preparation:
+        """The settings of data preparation."""
+        return Preparation(axes=self.axes, spacing=self.spacing, intensity=self.intensity, crop=self.crop)
+
+    def topology(self, classes: int) -> Topology:
+        """What the network is built for."""
+        return Topology(
+            channels=len(self.intensity),
+            classes=classes,
+            strides=self.strides,
+            kernels=self.kernels,
+            widths=self.widths,
+        )
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        """The content of `plan.yaml`: decision -> value and reason."""
+        values = asdict(self)
+        reasons = {**self.reasons, "arithmetic": values["arithmetic"].pop("reason")}
+        return {
+            f.name: {"value": _plain(values[f.name]), "reason": reasons.get(f.name, "set by the experiment")}
+            for f in fields(self)
+            if f.name != "reasons"
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that YAML shows plain values."""
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""One page that says what ran, how good it is, and whether a difference is real."""

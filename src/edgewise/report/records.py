@@ -1,0 +1,301 @@
+"""What a report is made from: run folders, read into plain records."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgewise.errors import RunError
+from edgewise.types import Field, Labels, Spacing
+
+NOT_METRICS = ("case", "class", "class_name", "empty", "reference_ml", "prediction_ml", "diagonal_mm")
+EXPECTED = (
+    "experiment.yaml",
+    "plan.yaml",
+    "dataset.json",
+    "environment.json",
+    "journal.jsonl",
+    "metrics.csv",
+    "summary.json",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelCase:
+    """What a picture of one case needs; all arrays share one grid, turned to RAS+.
+
+    Attributes:
+        image: (x, y, z) float32, one channel.
+        reference: (x, y, z) labels.
+        prediction: (x, y, z) labels.
+        spacing: voxel size along x, y, z in mm.
+    """
+
+    image: Field
+    reference: Labels
+    prediction: Labels
+    spacing: Spacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One line of a plan: what was decided, and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The metrics of one class in one case.
+
+    Attributes:
+        case: id of the case.
+        label: value of the class.
+        values: metric -> value; `inf` and `nan` are kept.
+        empty: which mask was empty: "", "both", "prediction" or "reference".
+    """
+
+    case: str
+    label: int
+    values: Mapping[str, float]
+    empty: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """One validation during training: Dice of each foreground class, and their mean."""
+
+    step: int
+    dice: Mapping[int, float]
+    mean: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """What happened during training.
+
+    Attributes:
+        loss: (step, loss).
+        validations: in order.
+        notes: remarks of the run, in order.
+        failures: cases that failed, in words.
+        ending: why training ended; empty while it has not.
+        best_step: step of the best checkpoint; -1 where none is known.
+        steps: steps done.
+        seconds: wall time so far.
+    """
+
+    loss: tuple[tuple[int, float], ...] = ()
+    validations: tuple[Validation, ...] = ()
+    notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    ending: str = ""
+    best_step: int = -1
+    steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything a report says about one run.
+
+    Attributes:
+        name: unique name of the run within a report.
+        folder: where it lies.
+        experiment: the experiment file, as a tree.
+        experiment_text: the experiment file, as written.
+        plan: decisions in order.
+        dataset: name, root, classes (index = label), train and validation ids, digest.
+        environment: packages, python, hardware, commit, command.
+        journal: training.
+        scores: one a case and class.
+        summary: aggregates, metric definitions and the policy for empty masks.
+        missing: files a finished run has and this one has not.
+        load: gives the arrays of a validation case; `None` where pictures are not wanted.
+    """
+
+    name: str
+    folder: Path
+    experiment: Mapping[str, Any]
+    experiment_text: str
+    plan: tuple[Decision, ...]
+    dataset: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    journal: Journal
+    scores: tuple[Score, ...]
+    summary: Mapping[str, Any]
+    missing: tuple[str, ...]
+    load: Callable[[str], PanelCase] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Training ended and every file is there."""
+        return bool(self.journal.ending) and not self.missing
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; the index is the label and 0 the background."""
+        names = [str(name) for name in self.dataset.get("classes", ())]
+        top = max((score.label for score in self.scores), default=0)
+        return tuple(names + [f"class {label}" for label in range(len(names), top + 1)])
+
+    @property
+    def unscored(self) -> tuple[str, ...]:
+        """Validation cases without a row in `metrics.csv`, once there is one."""
+        scored = {score.case for score in self.scores}
+        expected = (str(case) for case in self.dataset.get("validation", ()))
+        return tuple(case for case in expected if case not in scored) if scored else ()
+
+
+def read_run(folder: Path, load: Callable[[str], PanelCase] | None = None) -> RunRecord:
+    """Read a run folder, finished or not.
+
+    Args:
+        folder: the run folder.
+        load: gives the arrays of a validation case by id, for the pictures.
+
+    Returns:
+        The record, named by the experiment's `name` where it has one, else by the folder; what is missing is
+        empty and listed in `missing`.
+
+    Raises:
+        RunError: `folder` is no run folder, or one of its files cannot be read.
+    """
+    there = [name for name in EXPECTED if (folder / name).is_file()]
+    if not {"experiment.yaml", "journal.jsonl", "metrics.csv"} & set(there):
+        raise RunError(
+            f"{folder} is no run folder: it has neither experiment.yaml nor journal.jsonl nor metrics.csv. "
+            "Pass the folder that `edgewise fit --out` wrote."
+        )
+    experiment = _mapping(folder / "experiment.yaml")
+    text = (folder / "experiment.yaml").read_text(encoding="utf-8") if experiment else ""
+    return RunRecord(
+        name=str(experiment.get("name") or folder.resolve().name),
+        folder=folder,
+        experiment=experiment,
+        experiment_text=text,
+        plan=tuple(_decisions(_mapping(folder / "plan.yaml"))),
+        dataset=_mapping(folder / "dataset.json"),
+        environment=_mapping(folder / "environment.json"),
+        journal=_journal(folder / "journal.jsonl"),
+        scores=tuple(_scores(folder / "metrics.csv")),
+        summary=_mapping(folder / "summary.json"),
+        missing=tuple(name for name in EXPECTED if name not in there),
+        load=load,
+    )
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """A YAML or JSON mapping; empty where the file is absent."""
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise RunError(f"{path} cannot be read: {error}. Restore it, or repeat the run.") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} holds a {type(value).__name__}, not a mapping. Restore it, or repeat the run.")
+    return {str(key): item for key, item in value.items()}
+
+
+def _decisions(plan: Mapping[str, Any]) -> Iterator[Decision]:
+    for name, entry in plan.items():
+        given = entry if isinstance(entry, dict) and "value" in entry else {"value": entry}
+        yield Decision(name=name, value=plain(given["value"]), reason=str(given.get("reason", "")))
+
+
+def plain(value: Any) -> str:
+    """A setting as a reader would write it: lists joined by commas, mappings by their `kind` and fields."""
+    if isinstance(value, Mapping):
+        fields = ", ".join(f"{key} {plain(item)}" for key, item in value.items() if key != "kind")
+        kind = str(value.get("kind", ""))
+        return f"{kind} ({fields})" if kind and fields else kind or fields
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    """Events of a journal; a last line that was cut off in the middle is left out."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                return
+            raise RunError(f"{path} line {number} is no JSON: {error}. Restore it, or repeat the run.") from error
+        if isinstance(event, dict):
+            yield event
+
+
+def _journal(path: Path) -> Journal:
+    events: dict[str, list[dict[str, Any]]] = {}
+    steps, seconds = 0, 0.0
+    try:
+        for event in _events(path):
+            events.setdefault(str(event.get("event")), []).append(event)
+            if event.get("event") != "units":
+                steps = max(steps, int(event.get("step", 0)))
+                seconds = max(seconds, float(event.get("seconds", 0)))
+        end = (events.get("end") or [{}])[-1]
+        return Journal(
+            loss=tuple((int(event["step"]), _number(event["loss"])) for event in events.get("train", ())),
+            validations=tuple(_validation(event) for event in events.get("validation", ())),
+            notes=tuple(str(event.get("text", "")) for event in events.get("note", ())),
+            failures=tuple(_failure(event) for event in events.get("failure", ())),
+            ending=str(end.get("reason", "ended")) if end else "",
+            best_step=int(end.get("best_step", -1)),
+            steps=steps,
+            seconds=seconds,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} has an event that cannot be understood ({error!r}). Restore it.") from error
+
+
+def _validation(event: Mapping[str, Any]) -> Validation:
+    dice = {int(label): _number(value) for label, value in event.get("dice", {}).items()}
+    finite = [value for value in dice.values() if math.isfinite(value)]
+    mean = event.get("mean_dice", sum(finite) / len(finite) if finite else math.nan)
+    return Validation(step=int(event["step"]), dice=dice, mean=_number(mean))
+
+
+def _failure(event: Mapping[str, Any]) -> str:
+    case = str(event.get("case", ""))
+    return f"{case}: {event.get('text', '')}" if case else str(event.get("text", ""))
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None or value == "" else float(value)
+
+
+def _scores(path: Path) -> Iterator[Score]:
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                values = {key: _number(row[key]) for key in _metrics(row)}
+                yield Score(case=row["case"], label=int(row["class"]), values=values, empty=row.get("empty") or "")
+            except (KeyError, TypeError, ValueError) as error:
+                raise RunError(
+                    f"{path} line {number} cannot be understood ({error!r}). Repeat `edgewise evaluate`."
+                ) from error
+
+
+def _metrics(row: Mapping[str, str]) -> Sequence[str]:
+    return [key for key in row if key not in NOT_METRICS]

@@ -1,0 +1,1 @@
+"""The imperative shell: folders, seeds, devices and clocks. Each module is one verb, calling the stages in order."""

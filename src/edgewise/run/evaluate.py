@@ -1,0 +1,160 @@
+"""`edgewise evaluate`: predicted masks against reference masks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from edgewise.console import progress, say
+from edgewise.data.case import CaseFiles
+from edgewise.data.folders import case_id, image_files
+from edgewise.data.images import read_case, whole_labels
+from edgewise.data.volumes import read_volume
+from edgewise.errors import DataError
+from edgewise.files import write_json, write_text
+from edgewise.metrics.cases import Row, rows_of, summarise, to_csv
+from edgewise.run import environment
+from edgewise.types import Labels
+
+WORTH_WORKERS = 64
+"""Fewer cases than this are scored in this process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Rows of every case with a readable reference, and what is wrong with which case."""
+
+    rows: tuple[Row, ...]
+    failures: Mapping[str, str]
+
+
+def evaluate(predictions: Path, references: Path, out: Path | Literal["none"]) -> Mapping[str, str]:
+    """Match masks by name, score them, print a table, and write CSV and JSON if asked.
+
+    Args:
+        predictions: folder of predicted masks.
+        references: folder of reference masks; each one needs a prediction.
+        out: CSV file; a summary goes beside it with the ending `.json`.
+
+    Returns:
+        The cases that could not be scored as they are, with the reason; a missing or unreadable prediction is scored
+        as an empty mask.
+
+    Raises:
+        DataError: a folder is missing or holds no masks.
+    """
+    truth, predicted = _masks(references), _masks(predictions)
+    for name in sorted(set(predicted) - set(truth)):
+        say(f"warning: {predicted[name]} has no reference and was not scored")
+    result = evaluate_pairs(truth, predicted, _names([*truth.values(), *predicted.values()]))
+    if not result.rows:
+        reason = next(iter(result.failures.values()), "")
+        raise DataError(f"{references}: no case could be scored. {reason}")
+    _print(result)
+    if out != "none":
+        write_tables(result, out, out.with_suffix(".json"))
+    return result.failures
+
+
+def evaluate_pairs(
+    references: Mapping[str, Path], predictions: Mapping[str, Path], names: tuple[str, ...]
+) -> Evaluation:
+    """Score masks case by case; a failing case does not stop the others.
+
+    A prediction that is missing or cannot be read counts as an empty mask: leaving it out would flatter the method.
+
+    Args:
+        references: reference mask of each case.
+        predictions: predicted mask of each case.
+        names: class names; the index is the label value.
+    """
+    rows: list[Row] = []
+    failures: dict[str, str] = {}
+    tasks = [(name, predictions.get(name), path, names) for name, path in sorted(references.items())]
+    with progress("evaluating") as report:
+        for done, (name, scored, problem) in enumerate(_scores(tasks), start=1):
+            rows += scored
+            if problem:
+                failures[name] = problem
+            report(done, len(tasks), "")
+    return Evaluation(rows=tuple(rows), failures=failures)
+
+
+def write_tables(result: Evaluation, table: Path, summary: Path) -> None:
+    """Write the rows as CSV and their summary as JSON."""
+    write_text(table, to_csv(result.rows))
+    write_json(summary, summarise(result.rows) | {"failures": dict(result.failures)})
+
+
+_Task: TypeAlias = tuple[str, Path | None, Path, tuple[str, ...]]
+_Scored: TypeAlias = tuple[str, tuple[Row, ...], str]
+
+
+def _scores(tasks: list[_Task]) -> Iterator[_Scored]:
+    """The rows of each case, and what is wrong with it."""
+    workers = min(environment.cores(), len(tasks))
+    # A worker takes seconds to import what it needs: only many cases repay that.
+    if workers <= 1 or len(tasks) < WORTH_WORKERS:
+        yield from map(_score, tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        yield from pool.map(_score, tasks)
+
+
+def _score(task: _Task) -> _Scored:
+    name, prediction, reference, names = task
+    try:
+        case = read_case(CaseFiles(id=name, images=(reference,), label=reference))
+    except DataError as error:
+        return name, (), f"{error} It was not scored."
+    assert case.labels is not None
+    empty, problem = np.zeros_like(case.labels), ""
+    labels: Labels | None = empty
+    try:
+        if prediction is None:
+            problem = "it has no prediction; scored as an empty mask"
+        else:
+            # The reference stands in for the image: it carries the grid on which the prediction has to lie.
+            labels = read_case(CaseFiles(id=name, images=(reference,), label=prediction)).labels
+    except DataError as error:
+        problem = f"{error} Scored as an empty mask."
+    return name, rows_of(name, labels if labels is not None else empty, case.labels, case.spacing, names), problem
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder. Pass a folder of masks.")
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder}: no mask lies in this folder. Pass the folder of the masks.")
+    return {case_id(file): file for file in files}
+
+
+def _names(masks: Sequence[Path]) -> tuple[str, ...]:
+    """Class names up to the largest label of any readable mask."""
+    largest = 1
+    for path in masks:
+        with suppress(DataError):  # scoring names what is wrong with it
+            largest = max(largest, int(whole_labels(read_volume(path)).max(initial=0)))
+    return ("background", *(f"class {value}" for value in range(1, largest + 1)))
+
+
+def _print(result: Evaluation) -> None:
+    summary = summarise(result.rows)
+    for index, entry in summary["classes"].items():
+        for kind, facts in summary["definitions"].items():
+            numbers = entry[kind]
+            unit = "" if facts["unit"] == "1" else f" {facts['unit']}"
+            arrow = "higher is better" if facts["better"] == "higher" else "lower is better"
+            mean, median = (f"{numbers[k]:.3f}" if numbers[k] is not None else "undefined" for k in ("mean", "median"))
+            empty = f", {numbers['one_empty']} with one empty mask" if numbers["one_empty"] else ""
+            print(  # noqa: T201
+                f"class {index} ({entry['name']}) {kind}: mean {mean}{unit}, median {median}{unit} "
+                f"over {numbers['cases']} cases{empty} ({arrow})"
+            )
+    print(f"empty masks: {summary['policy']}")  # noqa: T201

@@ -1,0 +1,300 @@
+"""`edgewise fit`: from a folder of labelled scans to a trained and evaluated network."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgewise import experiment as experiments
+from edgewise import plan as planning
+from edgewise.console import advancing, progress, say
+from edgewise.data import checks, layouts, splits
+from edgewise.data.batches import batches
+from edgewise.data.case import Dataset
+from edgewise.data.checks import Inspection
+from edgewise.data.patches import Patches
+from edgewise.data.prepare import PreparedSet, prepare
+from edgewise.data.splits import Split
+from edgewise.errors import RunError
+from edgewise.experiment import Experiment, Fixed, Folds
+from edgewise.files import write_json
+from edgewise.inference.sliding import Inference, Window, probabilities
+from edgewise.plan import Plan
+from edgewise.run import environment
+from edgewise.run.folder import Journal, RunFolder, write_yaml
+from edgewise.run.trained import evaluate_run
+from edgewise.training import checkpoint
+from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, choose
+from edgewise.training.learner import Setting
+from edgewise.training.loop import Limits, Progress, fit
+from edgewise.training.records import Ended, Record, Trained, Validated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where a run happens.
+
+    Attributes:
+        data: dataset folder.
+        out: run folder.
+        cache: prepared volumes, shared by runs.
+        command: how the run was started, for the record.
+    """
+
+    data: Path
+    out: Path
+    cache: Path
+    command: str
+
+
+def default_cache() -> Path:
+    """Where prepared volumes are kept: `EDGEWISE_CACHE`, or `~/.cache/edgewise`."""
+    return Path(os.environ.get("EDGEWISE_CACHE", Path.home() / ".cache" / "edgewise"))
+
+
+def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Mapping[str, str]:
+    """Train, then predict and evaluate the validation cases.
+
+    Args:
+        experiment: what to do.
+        place: where.
+        resume: go on with an interrupted run; its own experiment counts.
+
+    Returns:
+        The validation cases that could not be predicted, with the reason.
+
+    Raises:
+        EdgewiseError: the data, the experiment or the folder cannot be used.
+    """
+    folder = RunFolder(path=place.out)
+    if resume:
+        folder.open_again()
+        experiment = experiments.load(folder.experiment)
+    dataset = layouts.detect(place.data)
+    if not resume:
+        folder.open_new()
+    inspection = _inspect(dataset)
+    split = _split(experiment, dataset)
+    plan = _plan(experiment, dataset, inspection, folder if resume else None)
+    prepared = _prepare(dataset, inspection, plan, place.cache)
+    trainer = _Trainer(experiment, plan, dataset, split, prepared, folder)
+    if not resume:
+        _write_head(trainer, inspection, place)
+    trainer.train(resume=resume)
+    return evaluate_run(folder, dataset)
+
+
+def _inspect(dataset: Dataset) -> Inspection:
+    with progress("checking") as report:
+        inspection = checks.inspect(dataset, workers=environment.cores(), progress=advancing(report))
+    checks.require_usable(inspection)
+    for defect in inspection.defects:
+        say(f"warning: {defect}")
+    return inspection
+
+
+def _split(experiment: Experiment, dataset: Dataset) -> Split:
+    ids = tuple(case.id for case in dataset.cases)
+    match experiment.split:
+        case Folds() as s:
+            return splits.folds(ids, folds=s.folds, fold=s.fold, group=s.group)
+        case Fixed() as s:
+            return splits.fixed(ids, validation=s.validation, group=s.group)
+
+
+def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resumed: RunFolder | None) -> Plan:
+    if resumed is not None:
+        return experiments.read_plan(resumed.mapping(resumed.plan))
+    machine = environment.machine()
+    plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine)
+    return replace(plan, arithmetic=_arithmetic(experiment, plan, len(dataset.classes)))
+
+
+def _arithmetic(experiment: Experiment, plan: Plan, classes: int) -> Arithmetic:
+    """Measure what the settings leave open."""
+    wanted, device = experiment.plan, environment.device()
+    threads = wanted.threads if wanted.threads != "auto" else environment.cores()
+    half: Precision = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
+    precisions: list[Precision] = ["fp32", half] if wanted.precision == "auto" else [wanted.precision]
+    formats: list[MemoryFormat] = ["channels_last", "contiguous"]
+    if wanted.memory_format != "auto":
+        formats = [wanted.memory_format]
+    options = [Arithmetic(precision=p, memory_format=f, threads=threads) for p in precisions for f in formats]
+    if len(options) > 1:
+        say("measuring which arithmetic trains fastest on this machine")
+    image = torch.zeros((plan.batch, len(plan.intensity), *plan.patch), device=device)
+    return choose(lambda: experiment.network.build(plan.topology(classes)), image, options)
+
+
+def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, cache: Path) -> PreparedSet:
+    digests = {case.id: case.digest for case in inspection.fingerprint.cases}
+    with progress("preparing") as report:
+        return prepare(
+            dataset.cases,
+            plan.preparation(),
+            cache / "prepared",
+            workers=environment.cores(),
+            digests=digests,
+            progress=advancing(report),
+        )
+
+
+class _Trainer:
+    """One training: everything it needs, and its files."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        plan: Plan,
+        dataset: Dataset,
+        split: Split,
+        prepared: PreparedSet,
+        folder: RunFolder,
+    ) -> None:
+        self.experiment, self.plan, self.dataset = experiment, plan, dataset
+        self.split, self.prepared, self.folder = split, prepared, folder
+        self.device = environment.device()
+        self.progress = Progress()
+        checkpoint.seed_everything(experiment.seed)
+        self.learner = experiment.method.learner(self._setting())
+
+    def _setting(self) -> Setting:
+        training = self.experiment.training
+        return Setting(
+            network=self.experiment.network,
+            topology=self.plan.topology(len(self.dataset.classes)),
+            loss=self.experiment.loss,
+            spacing=self.plan.patch_spacing,
+            optimiser=training.optimiser,
+            schedule=training.schedule,
+            steps=training.steps,
+            clip=training.clip,
+            average=training.average,
+            arithmetic=self.plan.arithmetic,
+            device=self.device,
+        )
+
+    def train(self, *, resume: bool) -> None:
+        """Train to the end, writing journal and checkpoints."""
+        journal = Journal(self.folder.journal)
+        if resume and self.folder.last.exists():
+            self._restore()
+            journal.back_to(self.progress.step)
+            journal.note(f"resumed at step {self.progress.step}")
+        training = self.experiment.training
+        limits = Limits(
+            steps=training.steps,
+            minutes=training.minutes,
+            validate_every=training.validate_every,
+            patience=training.patience,
+            report_every=training.report_every,
+        )
+        with progress("training") as report, self.plan.arithmetic.applied():
+            records = fit(self.learner, self._batches(), self._validate, limits, self.progress)
+            for record in records:
+                journal.record(record)
+                self._keep(record)
+                report(record.step, training.steps, _remark(record, self.progress))
+
+    def _batches(self) -> Any:
+        training, plan = self.experiment.training, self.plan
+        patches = Patches(
+            cases=self.prepared,
+            ids=self.split.train,
+            patch=plan.patch,
+            spacing=plan.patch_spacing,
+            foreground=training.foreground,
+            augmentation=self.experiment.augmentation,
+            seed=self.experiment.seed,
+        )
+        asked = self.experiment.plan.workers
+        workers = min(max(environment.cores() // 2, 1), 8) if asked == "auto" else asked
+        return batches(patches, size=plan.batch, start=self.progress.step, stop=training.steps, workers=workers)
+
+    def _validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Mean Dice by class over the validation cases, on the prepared grid, without mirroring."""
+        classes = len(self.dataset.classes)
+        window = Window(patch=self.plan.patch, classes=classes, arithmetic=self.plan.arithmetic, device=self.device)
+        quick = Inference(overlap=0.5, mirror=False, windows=self.experiment.inference.windows)
+        table = []
+        for name in self.split.validation:
+            case = self.prepared.load(name)
+            predicted = probabilities(network, case.image, window, quick).argmax(0).astype(np.uint8)
+            table.append([_dice(predicted == c, case.labels == c) for c in range(1, classes)])
+        means = np.mean(table, axis=0)
+        return {str(c): float(d) for c, d in enumerate(means, start=1)}
+
+    def _keep(self, record: Record) -> None:
+        """Checkpoints at each validation: the best to predict with, the last to go on from."""
+        if isinstance(record, Validated):
+            if record.best:
+                content = {"network": self.learner.predictor.state_dict(), "step": record.step}
+                checkpoint.save(self.folder.best, content)
+            self._save()
+        elif isinstance(record, Ended):
+            self._save()
+
+    def _save(self) -> None:
+        checkpoint.save(
+            self.folder.last,
+            {
+                "learner": self.learner.state(),
+                "progress": asdict(self.progress),
+                "random": checkpoint.random_state(),
+                "experiment": experiments.digest(self.experiment),
+            },
+        )
+
+    def _restore(self) -> None:
+        content = checkpoint.load(self.folder.last, self.device)
+        if content["experiment"] != experiments.digest(self.experiment):
+            raise RunError(
+                f"{self.folder.last} was trained with another experiment than {self.folder.experiment} holds. "
+                "Restore the file, or start a new run."
+            )
+        self.learner.restore(content["learner"])
+        self.progress = Progress(**content["progress"])
+        checkpoint.restore_random_state(content["random"])
+
+
+def _dice(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def _remark(record: Record, progress: Progress) -> str:
+    match record:
+        case Trained():
+            best = f", best Dice {progress.best:.3f}" if progress.best_step else ""
+            return f"loss {record.loss:.3f}{best}"
+        case Validated():
+            return f"Dice {record.mean_dice:.3f}{' (best so far)' if record.best else ''}"
+        case Ended():
+            return f"{record.reason}; best Dice {record.best_mean_dice:.3f} at step {record.best_step}"
+
+
+def _write_head(trainer: _Trainer, inspection: Inspection, place: Workplace) -> None:
+    """What is known before training starts."""
+    folder, dataset = trainer.folder, trainer.dataset
+    write_yaml(folder.plan, trainer.plan.table())
+    write_json(
+        folder.dataset,
+        {
+            "name": dataset.name,
+            "root": str(dataset.root.resolve()),
+            "layout": dataset.layout,
+            "classes": list(dataset.classes),
+            "channels": list(dataset.channels),
+            "train": list(trainer.split.train),
+            "validation": list(trainer.split.validation),
+            "digest": inspection.fingerprint.digest,
+        },
+    )
+    write_json(folder.environment, environment.describe(place.command))
+    # Last, because its presence says that there is a run to resume.
+    write_yaml(folder.experiment, experiments.dump(trainer.experiment))

@@ -1,0 +1,155 @@
+"""The files of a run folder."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgewise.errors import OutputError, RunError
+from edgewise.files import output_folder, write_text
+from edgewise.training.records import UNITS, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where the files of one run lie."""
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        """The complete experiment, defaults filled in."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """Every automatic decision with its reason."""
+        return self.path / "plan.yaml"
+
+    @property
+    def dataset(self) -> Path:
+        """Classes, channels, split, content digest."""
+        return self.path / "dataset.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and hardware."""
+        return self.path / "environment.json"
+
+    @property
+    def journal(self) -> Path:
+        """Records of the training, one JSON object a line."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the best validation."""
+        return self.path / "checkpoints" / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to resume from."""
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def predictions(self) -> Path:
+        """Predicted masks of the validation cases."""
+        return self.path / "predictions"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of every case and class."""
+        return self.path / "metrics.csv"
+
+    @property
+    def summary(self) -> Path:
+        """Aggregated metrics with their definitions."""
+        return self.path / "summary.json"
+
+    def open_new(self) -> None:
+        """Create the folder for a new run.
+
+        Raises:
+            OutputError: it already holds a run, or cannot be written.
+        """
+        output_folder(self.path)
+        if self.journal.exists() or self.experiment.exists():
+            raise OutputError(f"{self.path} already holds a run. Go on with it (--resume), or choose another --out.")
+
+    def open_again(self) -> None:
+        """Open the folder of a run that is to go on.
+
+        Raises:
+            RunError: there is none.
+        """
+        if not self.experiment.exists():
+            raise RunError(f"{self.path} holds no run to resume. Leave out --resume to start one.")
+        output_folder(self.path)
+
+    def mapping(self, path: Path) -> dict[str, Any]:
+        """A JSON or YAML file of this folder.
+
+        Raises:
+            RunError: it is missing or unreadable.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+            value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise RunError(f"{path} cannot be read ({error}). Pass a folder made by `edgewise fit`.") from error
+        if not isinstance(value, dict):
+            raise RunError(f"{path} holds no mapping. Pass a folder made by `edgewise fit`.")
+        return value
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a mapping as YAML, in its own order; short lists stay on one line."""
+    write_text(
+        path, yaml.safe_dump(dict(value), sort_keys=False, width=110, default_flow_style=None, allow_unicode=True)
+    )
+
+
+class Journal:
+    """Appends records to a journal, one flushed line each, so that a kill loses at most the line being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            self._append({"event": "units", "units": UNITS})
+
+    def record(self, record: Record) -> None:
+        """Append a training record."""
+        self._append({"event": record.event, **asdict(record)})
+
+    def note(self, text: str) -> None:
+        """Append a remark."""
+        self._append({"event": "note", "text": text})
+
+    def failure(self, case: str, text: str) -> None:
+        """Append a case that failed."""
+        self._append({"event": "failure", "case": case, "text": text})
+
+    def back_to(self, step: int) -> None:
+        """Forget what came after `step`: a resumed run repeats it."""
+        kept = [line for line, event in self._events() if _belongs(event, step)]
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
+
+    def _events(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield line, json.loads(line)
+            except ValueError:  # the line being written when the run was killed
+                continue
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        safe = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in event.items()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(safe) + "\n")
+
+
+def _belongs(event: Mapping[str, Any], step: int) -> bool:
+    return event["event"] not in {"end", "failure"} and int(event.get("step", 0)) <= step

@@ -1,0 +1,141 @@
+"""A trained run: load its network, predict images with it, evaluate it on its validation cases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgewise import experiment as experiments
+from edgewise.console import advancing, progress
+from edgewise.data.case import Case, CaseFiles, Dataset
+from edgewise.data.images import read_case, write_labels
+from edgewise.data.transform import restore, transform
+from edgewise.data.volumes import suffix_of
+from edgewise.errors import DataError, RunError
+from edgewise.experiment import Experiment
+from edgewise.inference.sliding import Window, probabilities
+from edgewise.plan import Plan
+from edgewise.run import environment
+from edgewise.run.folder import Journal, RunFolder
+from edgewise.training import checkpoint
+from edgewise.types import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network with everything needed to apply it to images.
+
+    Attributes:
+        experiment: what was trained.
+        plan: how images are prepared and cut into windows.
+        classes: class names; the index is the label value.
+        channels: channel names the network expects.
+        network: in evaluation mode, on `device`.
+        device: where it computes.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    network: nn.Module
+    device: torch.device
+
+    def predict(self, case: Case) -> Labels:
+        """The most probable class of each voxel on the case's canonical grid: (x, y, z) uint8."""
+        prepared = transform(case, self.plan.preparation())
+        window = Window(
+            patch=self.plan.patch,
+            classes=len(self.classes),
+            arithmetic=self.plan.arithmetic,
+            device=self.device,
+        )
+        p = probabilities(self.network, prepared.image, window, self.experiment.inference)
+        return restore(p, prepared.undo)
+
+    def predict_file(self, files: CaseFiles, target: Path) -> None:
+        """Predict one image and write the mask on the image's own grid.
+
+        Raises:
+            DataError: the image cannot be read, or does not have the channels the network was trained on.
+        """
+        case = read_case(CaseFiles(id=files.id, images=files.images))
+        labels, grid = self.predict(case), case.grid
+        write_labels(target, labels, grid)
+
+
+def load(folder: RunFolder) -> Trained:
+    """Load the best checkpoint of a run.
+
+    Raises:
+        RunError: the folder is no run, or has no checkpoint yet.
+    """
+    if not folder.experiment.exists():
+        raise RunError(
+            f"{folder.path} is no run: it has no {folder.experiment.name}. Pass a folder made by `edgewise fit`."
+        )
+    experiment = experiments.load(folder.experiment)
+    plan = experiments.read_plan(folder.mapping(folder.plan))
+    dataset = folder.mapping(folder.dataset)
+    device = environment.device()
+    content = checkpoint.load(folder.best, device)
+    network = experiment.network.build(plan.topology(len(dataset["classes"])))
+    network.load_state_dict(content["network"])
+    return Trained(
+        experiment=experiment,
+        plan=plan,
+        classes=tuple(dataset["classes"]),
+        channels=tuple(dataset["channels"]),
+        network=plan.arithmetic.placed(network, device, plan.dimensions).eval(),
+        device=device,
+    )
+
+
+def predict_all(trained: Trained, files: tuple[CaseFiles, ...], out: Path) -> Mapping[str, str]:
+    """Predict many images; a failing one does not stop the others.
+
+    Returns:
+        What went wrong, by case id; empty if all went well.
+    """
+    failures: dict[str, str] = {}
+    with progress("predicting") as report, trained.plan.arithmetic.applied():
+        for i, case in enumerate(files):
+            try:
+                trained.predict_file(case, out / f"{case.id}{ending(case)}")
+            except DataError as error:
+                failures[case.id] = str(error)
+            advancing(report)(i + 1, len(files))
+    return failures
+
+
+def ending(files: CaseFiles) -> str:
+    """The file ending of a prediction: that of the image, but one file where the image takes two."""
+    suffix = suffix_of(files.images[0])
+    return ".mha" if suffix == ".mhd" else suffix
+
+
+def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
+    """Predict the validation cases with the best checkpoint, and write metrics, summary and curves.
+
+    Returns:
+        What went wrong, by case id; a case without prediction is scored as an empty mask.
+    """
+    from edgewise.report.figures import curves
+    from edgewise.report.records import read_run
+    from edgewise.run.evaluate import evaluate_pairs, write_tables
+
+    trained = load(folder)
+    chosen = set(folder.mapping(folder.dataset)["validation"])
+    cases = tuple(case for case in dataset.cases if case.id in chosen)
+    failures = predict_all(trained, cases, folder.predictions)
+    journal = Journal(folder.journal)
+    for case, text in failures.items():
+        journal.failure(case, text)
+    references = {case.id: case.label for case in cases if case.label is not None}
+    found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
+    result = evaluate_pairs(references, found, trained.classes)
+    write_tables(result, folder.metrics, folder.summary)
+    curves([read_run(folder.path)], folder.path / "curves.png")
+    return failures

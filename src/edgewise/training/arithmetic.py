@@ -1,0 +1,118 @@
+"""How a device computes fastest, found by measuring at the start of a run instead of guessing."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["fp32", "bf16", "fp16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+
+MARGIN = 0.9
+"""A rival must need less than this share of the default's time: noise must not decide, so runs stay repeatable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """Precision, order of axes in memory, and CPU threads.
+
+    Attributes:
+        precision: `fp32`, or mixed precision with bfloat16 or float16.
+        memory_format: `channels_last` keeps the channels of a voxel together.
+        threads: threads of one torch operation on a CPU.
+        reason: why, with the measurements.
+    """
+
+    precision: Precision = "fp32"
+    memory_format: MemoryFormat = "channels_last"
+    threads: int = 1
+    reason: str = "set by the experiment"
+
+    def layout(self, dims: int) -> torch.memory_format:
+        """Torch's name for the memory format of `dims`-dimensional images."""
+        if self.memory_format == "contiguous":
+            return torch.contiguous_format
+        return torch.channels_last_3d if dims == 3 else torch.channels_last
+
+    def placed(self, network: nn.Module, device: torch.device, dims: int) -> nn.Module:
+        """`network` on `device`, its weights in this memory format."""
+        network.to(device)
+        network.to(memory_format=self.layout(dims))  # type: ignore[call-overload]  # missing in torch's stubs
+        return network
+
+    def arrange(self, image: Tensor) -> Tensor:
+        """`image` (B, K, *space) in this memory format."""
+        return image.contiguous(memory_format=self.layout(image.ndim - 2))
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The context in which a network runs."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Set the threads for the duration of a block."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def choose(build: Callable[[], nn.Module], image: Tensor, options: list[Arithmetic], *, rounds: int = 3) -> Arithmetic:
+    """The fastest of `options` for a training step on `image`; the first is the default and wins near ties.
+
+    Rounds are interleaved and minima compared, and on a CPU it is processor time that counts: other work on the machine
+    disturbs single timings, and must not decide.
+    """
+    if len(options) == 1:
+        return options[0]
+    trials = [(option, _Trial(build(), image, option)) for option in options]
+    best = [float("inf")] * len(options)
+    for attempt in range(rounds + 1):
+        for i, (_, trial) in enumerate(trials):
+            seconds = trial.step()
+            if attempt:
+                best[i] = min(best[i], seconds)
+    winner = 0
+    for i in range(1, len(options)):
+        if best[i] < MARGIN * best[winner]:
+            winner = i
+    table = ", ".join(
+        f"{o.precision} {o.memory_format} {1000 * b / o.threads:.0f} ms" for o, b in zip(options, best, strict=True)
+    )
+    chosen = options[winner]
+    return Arithmetic(
+        precision=chosen.precision,
+        memory_format=chosen.memory_format,
+        threads=chosen.threads,
+        reason=f"fastest training step on this machine: {table}",
+    )
+
+
+class _Trial:
+    """One network under one arithmetic, stepped on demand."""
+
+    def __init__(self, network: nn.Module, image: Tensor, option: Arithmetic) -> None:
+        self.option, self.device = option, image.device
+        self.network = option.placed(network, image.device, image.ndim - 2).train()
+        self.image = option.arrange(image)
+
+    def step(self) -> float:
+        """Seconds of one forward and backward pass."""
+        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
+        start = clock()
+        with self.option.applied():
+            with self.option.autocast(self.device):
+                logits = self.network(self.image)
+            full = logits[0] if isinstance(logits, list) else logits
+            full.float().logsumexp(1).mean().backward()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+        return clock() - start

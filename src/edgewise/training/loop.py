@@ -1,0 +1,137 @@
+"""The training loop: batches in, records out. It knows no files, clocks' meaning or screens."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from edgewise.data.batches import Batch
+from edgewise.errors import RunError
+from edgewise.training.learner import Learner
+from edgewise.training.records import Ended, Record, Trained, Validated
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a training has come; part of a checkpoint.
+
+    Attributes:
+        step: steps done.
+        seconds: time spent so far, over all sessions.
+        best: best validation score so far.
+        best_step: its step.
+        since: validations since then.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_step: int = 0
+    since: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When to look and when to end.
+
+    Attributes:
+        steps: training steps in all.
+        minutes: wall time in all, `inf` for no limit.
+        validate_every: steps between validations.
+        patience: end after this many validations without a better score; 0 never does.
+        report_every: steps between `Trained` records.
+    """
+
+    steps: int
+    minutes: float
+    validate_every: int
+    patience: int
+    report_every: int
+
+
+def fit(
+    learner: Learner,
+    batches: Iterator[Batch],
+    validate: Callable[[torch.nn.Module], Mapping[str, float]],
+    limits: Limits,
+    progress: Progress,
+) -> Iterator[Record]:
+    """Train until a limit is reached.
+
+    Args:
+        learner: what is trained.
+        batches: batches from step `progress.step` on.
+        validate: mean Dice by class of a network on the validation cases.
+        limits: when to look and when to end.
+        progress: updated in place before each record, so that a checkpoint written on a record is consistent.
+
+    Yields:
+        `Trained` every `report_every` steps, `Validated` every `validate_every` steps and at the end, then `Ended`.
+
+    Raises:
+        RunError: the loss is not finite; names the step and the cases.
+    """
+    begun, losses, reason = time.monotonic() - progress.seconds, [0.0, 0.0], ""
+    seen = progress.step if progress.best_step else -1
+    for batch in batches:
+        loss = _finite(learner.step(batch, progress.step), batch, progress.step)
+        progress.step += 1
+        progress.seconds = time.monotonic() - begun
+        losses = [losses[0] + loss, losses[1] + 1]
+        if progress.step % limits.report_every == 0:
+            yield Trained(step=progress.step, seconds=progress.seconds, loss=losses[0] / losses[1], rate=learner.rate)
+            losses = [0.0, 0.0]
+        if progress.step % limits.validate_every == 0:
+            yield _validated(learner, validate, progress, begun)
+            seen = progress.step
+        reason = _enough(limits, progress)
+        if reason:
+            break
+    if seen != progress.step:
+        yield _validated(learner, validate, progress, begun)
+    yield Ended(
+        step=progress.step,
+        seconds=progress.seconds,
+        reason=reason or f"all {progress.step} steps are done",
+        best_step=progress.best_step,
+        best_mean_dice=progress.best,
+    )
+
+
+def _finite(loss: float, batch: Batch, step: int) -> float:
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the loss became {loss} at step {step + 1} (cases {', '.join(batch.cases)}). The last checkpoint is from "
+            "before and good to predict with. Start a new run with a lower training.optimiser.rate, or with "
+            "plan.precision fp32."
+        )
+    return loss
+
+
+def _enough(limits: Limits, progress: Progress) -> str:
+    """Why to end before all steps are done; empty if there is no reason."""
+    if progress.seconds > 60 * limits.minutes:
+        return f"the time limit of {limits.minutes:g} minutes is reached"
+    if limits.patience and progress.since >= limits.patience:
+        return f"no better validation score for {progress.since} validations"
+    return ""
+
+
+def _validated(
+    learner: Learner,
+    validate: Callable[[torch.nn.Module], Mapping[str, float]],
+    progress: Progress,
+    begun: float,
+) -> Validated:
+    dice = validate(learner.predictor)
+    score = sum(dice.values()) / len(dice)
+    learner.observe(score)
+    better = score > progress.best
+    if better:
+        progress.best, progress.best_step, progress.since = score, progress.step, 0
+    else:
+        progress.since += 1
+    progress.seconds = time.monotonic() - begun
+    return Validated(step=progress.step, seconds=progress.seconds, dice=dice, mean_dice=score, best=better)

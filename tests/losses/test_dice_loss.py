@@ -1,0 +1,68 @@
+"""The Dice loss against MONAI's, and where it is exact."""
+
+import pytest
+import torch
+from monai.losses import DiceLoss
+
+from edgewise.errors import ExperimentError
+from edgewise.losses import Dice
+from edgewise.losses.dice import _masked, _scattered
+
+
+def batch(shape=(2, 4, 7, 6, 5), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    return logits, torch.randint(shape[1], (shape[0], *shape[2:]), generator=generator)
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize("denominator", ["plain", "squared"])
+@pytest.mark.parametrize("pooling", ["each", "pooled"])
+def test_value_and_gradient_agree_with_monai(background, denominator, pooling):
+    logits, labels = batch()
+    labels[0].clamp_(max=2)  # class 3 is absent from the first image
+    ours = Dice(background=background, denominator=denominator, batch=pooling, eps=0.3)(logits, labels)
+    theirs = DiceLoss(
+        include_background=background, to_onehot_y=True, softmax=True, squared_pred=denominator == "squared",
+        batch=pooling == "pooled", smooth_nr=0.3, smooth_dr=0.3,
+    )(logits, labels[:, None])  # fmt: skip
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(ours, logits), torch.autograd.grad(theirs, logits))
+
+
+def test_a_certain_and_right_answer_has_no_loss_even_where_classes_are_absent():
+    labels = torch.zeros(2, 6, 6, dtype=torch.long)
+    labels[0, 2:4, 2:4] = 1
+    logits = 200.0 * torch.nn.functional.one_hot(labels, 3).movedim(-1, 1)
+    assert Dice()(logits, labels) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_absent_class_that_is_predicted_costs_its_share():
+    labels = torch.zeros(1, 6, 6, dtype=torch.long)
+    logits = torch.zeros(1, 2, 6, 6)
+    logits[:, 1, :2] = 50
+    logits[:, 0, 2:] = 50
+    background = 2 * 24 / (24 + 36)
+    assert Dice()(logits, labels) == pytest.approx(1 - background / 2, abs=1e-5)
+
+
+def test_counts_and_sums_stay_exact_in_float32_beyond_its_integers():
+    labels = torch.zeros(1, 1, 4200, 4200, dtype=torch.uint8)  # 17.6 million voxels > 2^24
+    labels[..., :1000] = 1
+    logits = torch.zeros(1, 2, 4200, 4200)
+    p, voxels = 0.5, 4200 * 4200
+    sizes = (4200 * 3200, 4200 * 1000)
+    expected = 1 - sum(2 * p * size / (p * voxels + size) for size in sizes) / 2
+    assert Dice()(logits, labels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_sums_for_a_gpu_are_those_for_a_cpu():
+    values, labels = torch.rand(2, 7, 6, 5, dtype=torch.float64), batch()[1]
+    for one, other in zip(_masked(values, labels, 4), _scattered(values, labels, 4), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("eps", [0.0, -1.0, float("nan")])
+def test_an_eps_that_allows_zero_by_zero_is_refused(eps):
+    with pytest.raises(ExperimentError, match="must be positive"):
+        Dice(eps=eps)

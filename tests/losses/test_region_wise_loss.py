@@ -1,0 +1,106 @@
+"""The rectified region-wise loss against its definition with a map for every class."""
+
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt
+
+from edgewise.errors import LabelError, ShapeError, SpacingError
+from edgewise.losses import RegionWise
+from edgewise.truth import Truth
+
+
+def full_map(labels, classes, spacing):
+    """z of the paper's Eq. 4, (B, C, *space): the definition, class by class."""
+    z = torch.ones(len(labels), classes, *labels.shape[1:], dtype=torch.float64)
+    for b, image in enumerate(labels):
+        for c in range(classes):
+            mask = (image == c).numpy()
+            if mask.all():
+                z[b, c] = -1
+            elif mask.any():
+                depth = torch.from_numpy(distance_transform_edt(mask, sampling=spacing))
+                z[b, c][image == c] = (-depth / depth.max())[image == c]
+    return z
+
+
+def scene(space):
+    labels = torch.zeros(3, *space, dtype=torch.long)
+    labels[0, 1:5, 2:6] = 1
+    labels[0, 6:, 1:3] = 2
+    labels[1, 3, 3] = 2
+    return labels  # the third image is all background
+
+
+@pytest.mark.parametrize(("space", "spacing"), [((9, 8), (3.0, 0.7)), ((8, 7, 6), (2.5, 0.8, 0.8))])
+def test_value_and_gradient_agree_with_the_definition(space, spacing):
+    labels = scene(space)
+    logits = torch.randn(3, 3, *space, dtype=torch.float64, requires_grad=True, generator=None)
+    ours = RegionWise()(logits, labels, spacing=spacing)
+    definition = (logits.softmax(1) * full_map(labels, 3, spacing)).mean()
+    torch.testing.assert_close(ours, definition, rtol=1e-6, atol=1e-7)
+    (a,), (b,) = torch.autograd.grad(ours, logits), torch.autograd.grad(definition, logits)
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-9)
+
+
+def test_exactly_the_true_class_has_a_negative_gradient():
+    labels = scene((9, 8))
+    logits = torch.randn(3, 3, 9, 8, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(RegionWise()(logits, labels), logits)
+    torch.testing.assert_close((gradient < 0).long(), torch.nn.functional.one_hot(labels, 3).movedim(-1, 1))
+
+
+def test_lies_between_minus_and_plus_one_over_the_number_of_classes():
+    labels = torch.ones(1, 4, 4, dtype=torch.long)
+    sure = torch.zeros(1, 3, 4, 4)
+    sure[:, 1] = 100
+    assert RegionWise()(sure, labels) == pytest.approx(-1 / 3)
+    assert RegionWise()(-sure, labels) == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_a_truth_without_its_map_is_an_error_that_says_how_to_build_it():
+    logits, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
+    with pytest.raises(ShapeError, match=r"RegionWise needs the distance map Rectified.*needs=loss.needs"):
+        RegionWise()(logits, Truth.of(labels, classes=2))
+
+
+def test_a_spacing_that_contradicts_the_truth_is_refused():
+    logits, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
+    truth = Truth.of(labels, classes=2, spacing=(2.0, 1.0), needs=RegionWise().needs)
+    RegionWise()(logits, truth, spacing=(2.0, 1.0))
+    with pytest.raises(SpacingError, match="contradicts"):
+        RegionWise()(logits, truth, spacing=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "error", "message"),
+    [
+        (torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 5, dtype=torch.long), ShapeError, "do not fit labels"),
+        (torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4, dtype=torch.long), ShapeError, "argmax"),
+        (
+            torch.zeros(1, 2, 4, 4, 4),
+            torch.zeros(2, 4, 4, 4, dtype=torch.long),
+            ShapeError,
+            "do not fit labels",
+        ),
+        (torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long), ShapeError, "C >= 2"),
+        (torch.zeros(1, 2, 4), torch.zeros(1, 4, dtype=torch.long), ShapeError, "two or three spatial axes"),
+        (
+            torch.zeros(1, 2, 4, 4).long(),
+            torch.zeros(1, 4, 4, dtype=torch.long),
+            ShapeError,
+            "expected floats",
+        ),
+        (torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4), LabelError, "not integers"),
+        (torch.zeros(1, 2, 4, 4), torch.full((1, 4, 4), 2), LabelError, "range from 2 to 2"),
+        (torch.zeros(1, 2, 4, 4), torch.full((1, 4, 4), -1), LabelError, "ignore label"),
+    ],
+)
+def test_wrong_input_is_one_clear_error(logits, labels, error, message):
+    with pytest.raises(error, match=message):
+        RegionWise()(logits, labels)
+
+
+@pytest.mark.parametrize("spacing", [(1.0,), (1.0, 0.0), (1.0, float("nan")), (1.0, 1.0, 1.0)])
+def test_a_wrong_spacing_is_one_clear_error(spacing):
+    with pytest.raises(SpacingError, match="sizes in mm"):
+        RegionWise()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long), spacing=spacing)

@@ -1,0 +1,54 @@
+"""A truth takes labels in every reasonable form, and refuses the others."""
+
+import pytest
+import torch
+
+from edgewise.errors import LabelError, ShapeError, SpacingError
+from edgewise.maps import Rectified, rectified
+from edgewise.truth import Truth
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool])
+@pytest.mark.parametrize("shape", [(2, 5, 4), (2, 1, 5, 4), (2, 6, 5, 4), (2, 1, 6, 5, 4)])
+def test_labels_come_with_or_without_a_channel_axis_in_any_integer_type(dtype, shape):
+    labels = torch.randint(2, shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    truth = Truth.of(labels, classes=2, needs=(rectified,))
+    space = shape[2:] if shape[1] == 1 else shape[1:]
+    assert truth.labels.dtype == torch.int64
+    assert truth.labels.shape == truth.maps[rectified].shape == (2, *space)
+    assert truth.spacing == (1.0,) * len(space)
+    torch.testing.assert_close(truth.labels, labels.reshape(2, *space).long())
+
+
+def test_a_spacing_tells_a_thin_volume_from_a_channel_axis():
+    thin = torch.zeros(2, 1, 5, 4, dtype=torch.long)
+    assert Truth.of(thin, classes=2, spacing=(1.0, 1.0)).labels.shape == (2, 5, 4)
+    assert Truth.of(thin, classes=2, spacing=(5.0, 1.0, 1.0)).labels.shape == (2, 1, 5, 4)
+
+
+def test_a_map_is_found_by_an_equal_map():
+    truth = Truth.of(torch.zeros(1, 4, 4, dtype=torch.long), classes=2, needs=(Rectified(),))
+    assert truth.maps[Rectified()] is truth.maps[rectified]
+
+
+def test_moves_with_all_its_maps():
+    truth = Truth.of(torch.zeros(1, 4, 4, dtype=torch.long), classes=2, needs=(rectified,)).to("meta")
+    assert truth.labels.device.type == truth.maps[rectified].device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("labels", "spacing", "error", "message"),
+    [
+        (torch.zeros(1, 4, 4), "voxels", LabelError, "not integers"),
+        (torch.full((1, 4, 4), 3), "voxels", LabelError, r"range from 3 to 3, but there are 3 classes"),
+        (torch.full((1, 4, 4), -1), "voxels", LabelError, "range from -1"),
+        (torch.zeros(4, 4, dtype=torch.long), "voxels", ShapeError, r"expected \(B, \*space\)"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.long), (1.0, 1.0), ShapeError, "argmax"),
+        (torch.zeros(1, 2, 3, 4, 4, dtype=torch.long), "voxels", ShapeError, "argmax"),
+        (torch.zeros(1, 4, 4, dtype=torch.long), (1.0, -1.0), SpacingError, "positive"),
+        (torch.zeros(1, 4, 4, dtype=torch.long), (1.0, 1.0, 1.0), ShapeError, "one size for each"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_error(labels, spacing, error, message):
+    with pytest.raises(error, match=message):
+        Truth.of(labels, classes=3, spacing=spacing)
