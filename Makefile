@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := src tests benchmarks
+DATA ?= ../shared/data/hippocampus
 
-.PHONY: help setup demo test test-slow check format bench bench-prepare bench-train clean
+.PHONY: help setup demo demo-short test test-slow check format bench bench-prepare bench-train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +24,11 @@ $(VENV)/.tested: $(VENV)/.installed
 
 demo: setup  ## make phantoms, train two losses, compare them, write report.html
 	$(BIN)/edgewise demo --out demo
+
+demo-short: $(VENV)/.tested  ## the same with few cases and steps: does the whole road still hold?
+	rm -rf build/demo
+	$(BIN)/edgewise demo --out build/demo --cases 6 --steps 12
+	test -s build/demo/report.html
 
 test: $(VENV)/.tested  ## run the tests
 	$(BIN)/python -m pytest -q -n 2
@@ -45,6 +51,14 @@ bench: bench-prepare bench-train  ## all benchmarks
 bench-prepare: $(VENV)/.tested  ## resampling against SciPy, scikit-image and MONAI
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
 	$(BIN)/python benchmarks/prepare.py
+
+bench-train: $(VENV)/.installed .venv-bench/.installed  ## preparation, training and prediction against nnU-Net v2, with DATA=FOLDER
+	$(BIN)/python benchmarks/train.py --data $(DATA)
+
+.venv-bench/.installed: benchmarks/constraints-nnunet.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check nnunetv2 -c $<
+	@touch $@
 
 clean:  ## remove what make made
 	rm -rf $(VENV) .venv-bench demo

@@ -52,6 +52,10 @@ class Network(TypedDict):
     after two that are not counted."""
     loading_share: NotRequired[float]
     """Share of loading and augmentation in the training step."""
+    arithmetic: NotRequired[str]
+    """Precision and memory format, where the tool chooses them by measuring."""
+    choosing_seconds: NotRequired[float]
+    """That measurement, at the start of each training; in no other number."""
     predict_seconds_per_case: Prediction
 
 
@@ -66,18 +70,12 @@ class Timings(TypedDict):
     networks: dict[str, Network]
 
 
-def edgewise_side(cases: Path, patch: list[int], batch: int) -> Timings:
-    """Time Edgewise on the cases.
-
-    Args:
-        cases: a dataset in nnU-Net raw layout.
-        patch: voxels, slice axis first (z, y, x).
-        batch: samples a step.
-
-    Raises:
-        SystemExit: always, so far.
-    """
-    raise SystemExit(f"Edgewise's side is not timed yet ({cases.name}, patch {patch}, batch {batch}).")
+def edgewise_side(cases: Path, theirs: Timings, options: argparse.Namespace) -> Timings:
+    """Time Edgewise on the cases, with nnU-Net's patch and batch, and with nnU-Net's levels for "same"."""
+    command = [sys.executable, HERE / "edgewise_side.py", "--cases", cases, "--threads", options.threads]
+    command += ["--iterations", options.iterations, "--predictions", options.predictions]
+    command += ["--patch", *theirs["patch"], "--batch", theirs["batch"], "--widths", *theirs["widths"]]
+    return timed("Edgewise", command)
 
 
 def nnunet_side(cases: Path, options: argparse.Namespace) -> Timings:
@@ -86,9 +84,14 @@ def nnunet_side(cases: Path, options: argparse.Namespace) -> Timings:
     command += ["--iterations", options.iterations, "--predictions", options.predictions]
     command += ["--patch", *options.patch] if options.patch else []
     command += ["--batch", options.batch] if options.batch else []
+    return timed("nnU-Net", command)
+
+
+def timed(tool: str, command: list[Any]) -> Timings:
+    """What the tool's process prints."""
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise SystemExit(f"nnU-Net stopped with exit code {result.returncode}:\n{result.stderr[-3000:]}")
+        raise SystemExit(f"{tool} stopped with exit code {result.returncode}:\n{result.stderr[-3000:]}")
     timings: Timings = json.loads(result.stdout)
     return timings
 
@@ -186,8 +189,26 @@ def table(ours: list[Timings], theirs: list[Timings], options: argparse.Namespac
         sizes("nnU-Net", other, "own"),
         sizes("Edgewise, own", one, "own"),
         sizes("Edgewise, same", one, "same"),
+        "",
+        *remarks(one, other),
     ]
     return "\n".join(lines) + "\n"
+
+
+def remarks(one: Timings, other: Timings) -> list[str]:
+    """What a reader has to know to judge the comparison."""
+    own, same = network(one, "own"), network(one, "same")
+    lines = [
+        "The same network: nnU-Net's levels, 32-bit floats, deep supervision, Dice and cross entropy, SGD with "
+        "Nesterov momentum in both. Edgewise's convolutions before a norm have no bias; its levels weigh 4, 2, 1 "
+        "(nnU-Net's: 2, 1, 0); augmentation is each tool's own.",
+        f"Edgewise's arithmetic: {own.get('arithmetic')} for its own network, {same.get('arithmetic')} for the same "
+        f"one. Choosing it took {own.get('choosing_seconds', 0):.1f} s and {same.get('choosing_seconds', 0):.1f} s, "
+        "once a training, which is in no number above.",
+    ]
+    if same["multiply_adds"] != network(other, "own")["multiply_adds"]:
+        lines.append("**Not the same network:** the multiply-adds differ; only isotropic data give equal levels.")
+    return lines
 
 
 def sizes(name: str, timings: Timings, which: str) -> str:
@@ -233,7 +254,7 @@ def main() -> None:
             print(f"round {number + 1} of {options.rounds}: nnU-Net", file=sys.stderr, flush=True)
             theirs.append(nnunet_side(cases, options))
             print(f"round {number + 1} of {options.rounds}: Edgewise", file=sys.stderr, flush=True)
-            ours.append(edgewise_side(cases, theirs[0]["patch"], theirs[0]["batch"]))
+            ours.append(edgewise_side(cases, theirs[0], options))
     text = table(ours, theirs, options, load)
     print(text)
     if options.markdown:

@@ -28,15 +28,17 @@ Catalogue = Literal["losses", "maps", "networks", "methods", "metrics"]
 
 
 @app.command
-def demo(*, out: Path = Path("demo")) -> int:
+def demo(*, out: Path = Path("demo"), cases: int = 24, steps: int = 600) -> int:
     """Make phantoms, train two losses on them, compare, and write a report. A few minutes, no data needed.
 
     Args:
         out: folder to write into.
+        cases: how many phantoms; a third of them validates.
+        steps: training steps of each of the two networks.
     """
     from edgewise.demo import run
 
-    print(run(out))
+    print(run(out, cases=cases, steps=steps))
     return DONE
 
 

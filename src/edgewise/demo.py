@@ -1,19 +1,18 @@
 """`edgewise demo`: the whole road in a few minutes, on data it makes itself."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from edgewise import experiment as experiments
 from edgewise.console import say
 from edgewise.data.phantoms import write_dataset
+from edgewise.errors import OutputError
+from edgewise.experiment import Experiment
 from edgewise.files import output_folder
 from edgewise.run.fit import Workplace
 from edgewise.run.fit import run as fit
+from edgewise.run.folder import RunFolder
 from edgewise.run.report import report
-
-CASES = 24
-STEPS = 600
 
 LOSSES: dict[str, dict[str, Any]] = {
     "dice_ce": {
@@ -28,8 +27,10 @@ LOSSES: dict[str, dict[str, Any]] = {
 """What the two networks differ in, and all they differ in."""
 
 
-def run(out: Path, *, cases: int = CASES, steps: int = STEPS) -> Path:
+def run(out: Path, *, cases: int, steps: int) -> Path:
     """Make phantoms, train one small network a loss, evaluate, compare, report.
+
+    What an earlier demo left in `out` is used: finished runs are kept, an interrupted one goes on.
 
     Args:
         out: folder for the data, the runs and the report.
@@ -40,7 +41,7 @@ def run(out: Path, *, cases: int = CASES, steps: int = STEPS) -> Path:
         The report.
 
     Raises:
-        OutputError: `out` cannot be written, or holds an earlier demo.
+        OutputError: `out` cannot be written, or holds runs of another demo.
     """
     data, runs = output_folder(out) / "phantoms", out / "runs"
     if not (data / "dataset.json").exists():
@@ -49,9 +50,19 @@ def run(out: Path, *, cases: int = CASES, steps: int = STEPS) -> Path:
     command = f"edgewise demo --out {out}"
     for name, loss in LOSSES.items():
         place = Workplace(data=data, out=runs / name, cache=out / "cache", command=command)
+        chosen = experiments.parse(_experiment(name, loss, steps), "demo")
         say(f"training {name}")
-        fit(experiments.parse(_experiment(name, loss, steps), "demo"), place)
+        fit(chosen, place, resume=_begun(RunFolder(path=place.out), chosen))
     return report([runs], out / "report.html")
+
+
+def _begun(folder: RunFolder, chosen: Experiment) -> bool:
+    """Whether a run of the same experiment is there already."""
+    if not folder.experiment.exists():
+        return False
+    if experiments.load(folder.experiment) != chosen:
+        raise OutputError(f"{folder.path} holds a run with other settings than this demo's. Choose another --out.")
+    return True
 
 
 def _experiment(name: str, loss: dict[str, Any], steps: int) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def _experiment(name: str, loss: dict[str, Any], steps: int) -> dict[str, Any]:
         "name": name,
         "split": {"kind": "folds", "folds": 3},
         "loss": loss,
-        "plan": {"patch": [16, 64, 64], "batch": 2, "workers": 1 if len(os.sched_getaffinity(0)) > 1 else 0},
+        "plan": {"patch": [16, 64, 64], "batch": 2},
         "training": {
             "steps": steps,
             "foreground": 0.9,

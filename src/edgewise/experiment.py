@@ -5,7 +5,7 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,8 @@ from edgewise.training.optimise import AdamW, AnyOptimiser, AnySchedule, Poly
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls the error of a misspelt key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +132,8 @@ class Experiment:
     inference: Inference = Inference()
 
 
-@cache
-def _adapter() -> TypeAdapter[Experiment]:
-    return TypeAdapter(Experiment)
+# A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.
+_adapter = cache(lambda: TypeAdapter(Experiment))
 
 
 def schema() -> dict[str, Any]:
@@ -147,14 +148,18 @@ def dump(experiment: Experiment) -> dict[str, Any]:
     return plain
 
 
-def read_plan(table: Mapping[str, Mapping[str, Any]]) -> Plan:
+def read_plan(table: Mapping[str, Any]) -> Plan:
     """The plan that `Plan.table` wrote.
 
     Raises:
         ExperimentError: the table is not a plan.
     """
-    values = {name: entry["value"] for name, entry in table.items()}
-    reasons = {name: entry["reason"] for name, entry in table.items()}
+    try:
+        values = {name: entry["value"] for name, entry in table.items()}
+        reasons = {name: entry["reason"] for name, entry in table.items()}
+        values["arithmetic"] = {**values["arithmetic"], "reason": reasons.pop("arithmetic")}
+    except (KeyError, TypeError) as error:
+        raise ExperimentError(f"plan.yaml is not a plan of this version of Edgewise: no {error}") from error
     try:
         return TypeAdapter(Plan).validate_python({**values, "reasons": reasons})
     except ValidationError as error:
@@ -192,10 +197,13 @@ def parse(content: dict[str, Any], where: str) -> Experiment:
         return _adapter().validate_python(content)
     except ValidationError as error:
         problems: dict[str, str] = {}
-        for e in error.errors():
-            path, known = _walk(e["loc"])
+        for e in _relevant(error.errors()):
+            path, known = _walk(e["loc"], unknown=e["type"] in UNKNOWN_KEY)
             # A value that fits no member of a union such as `int | auto` gives one error a member: the first will do.
-            problems.setdefault(path.split("[")[0], _problem(path, known, e))
+            place = path.split("[")[0]
+            if place in problems and e["type"] == "literal_error":
+                problems[place] += f" Or write {e['ctx']['expected']}."
+            problems.setdefault(place, _problem(path, known, e))
         lines = "\n".join(f"  {p}" for p in list(problems.values())[:10])
         raise ExperimentError(f"{where} is not a valid experiment:\n{lines}") from error
 
@@ -212,16 +220,36 @@ def _change(content: dict[str, Any], change: str) -> None:
         if not isinstance(below, dict):
             raise ExperimentError(f"--set {change!r}: `{parent}` holds {below!r}, not keys.")
         node = below
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(
+            f"--set {change!r}: the value is not valid YAML. Quote it, as in key='[1, 2]'."
+        ) from error
     if last == "kind" and node.get("kind") != value:
         node.clear()
     node[last] = value
 
 
+def _relevant(errors: Sequence[Any]) -> list[Any]:
+    """Without the errors of those members of a union that the value's own `kind` rules out."""
+    other = [e for e in errors if e["type"] == "literal_error" and e["loc"][-1] == "kind"]
+    members = [e["loc"][:-1] for e in other]
+    kept = [e for e in errors if not any(e["loc"][: len(m)] == m for m in members)]
+    for e in other:
+        union = e["loc"][:-2]
+        if not any(k["loc"][: len(union)] == union for k in kept):  # its kind is none of them
+            tags = ", ".join(o["ctx"]["expected"] for o in other if o["loc"][:-2] == union)
+            kept.insert(
+                0, {**e, "type": "union_tag_invalid", "loc": union, "ctx": {"tag": e["input"], "expected_tags": tags}}
+            )
+    return kept
+
+
 def _problem(path: str, known: Sequence[str], error: Any) -> str:
     """One line about one error: where, what, and the nearest right name."""
     kind, message, context, value = error["type"], error["msg"], error.get("ctx", {}), error["input"]
-    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+    if kind in UNKNOWN_KEY:
         return f"{path}: unknown key.{_nearest(str(error['loc'][-1]), known)}"
     if kind in {"missing", "missing_keyword_only_argument"}:
         return f"{path}: required, but missing."
@@ -243,20 +271,21 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f" Known: {', '.join(known)}." if known else ""
 
 
-def _walk(loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
+def _walk(loc: tuple[int | str, ...], *, unknown: bool) -> tuple[str, list[str]]:
     """The path of an error as the file spells it (no union tags), and the keys known beside its last one."""
     path, types, known = "", [Experiment], list[str]()
-    for step in loc:
+    for place, step in enumerate(loc, start=1):
         if isinstance(step, int):
             path += f"[{step}]"
             continue
-        if not step.isidentifier():  # pydantic's name of a union's member, such as `literal['auto']`
-            continue
-        chosen = [t for t in types if _kind(t) == step]
-        if chosen:
+        key = unknown and place == len(loc)
+        chosen = [t for t in types if step in {_kind(t), t.__name__}]
+        if chosen and len(types) > 1 and not key:
             types = chosen
             continue
         hints = {k: v for t in types for k, v in _hints(t).items()}
+        if step not in hints and not key:  # pydantic's name of a union's member, such as `int` or `literal['auto']`
+            continue
         known = sorted(hints)
         path += f".{step}" if path else step
         types = list(_choices(hints.get(step)))
@@ -275,7 +304,7 @@ def _kind(cls: Any) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _choices(hint: Any) -> typing.Iterator[Any]:
+def _choices(hint: Any) -> Iterator[Any]:
     """All classes that a type annotation may stand for."""
     if isinstance(hint, type) and issubclass(hint, Component) and hint.__subclasses__() and _kind(hint) is None:
         yield from discover(hint).values()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgewise.compare.statistics import paired
+from edgewise.compare.statistics import holm, paired
 from edgewise.errors import DataError
 
 
@@ -124,3 +124,15 @@ def test_every_table_has_a_finite_interval(values):
 def test_what_cannot_be_compared_is_refused(a, b, groups, message):
     with pytest.raises(DataError, match=message):
         paired(a, b, groups)
+
+
+def test_holm_matches_the_worked_example_of_the_literature():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+
+
+@given(st.lists(st.floats(0.0, 1.0), max_size=12))
+def test_holm_keeps_order_and_never_lowers_a_p_value(p_values):
+    corrected = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, corrected, strict=True))
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [corrected[i] for i in order] == sorted(corrected)

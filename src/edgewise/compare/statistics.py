@@ -1,6 +1,6 @@
 """Is the difference between two sets of results real? Paired statistics over the same cases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +44,32 @@ class PairedComparison:
     cases: int
     groups: int
     exact: bool
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    r"""P-values corrected for the number of comparisons: $\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1) p_{(j)})$.
+
+    Rejecting where the corrected value is below 0.05 makes any false rejection at most 5 % likely, however the
+    comparisons depend on each other.
+
+    Args:
+        p_values: of the m comparisons, in any order.
+
+    Returns:
+        The corrected values in the same order, each in [p, 1].
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        (0.03, 0.06, 0.06)
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        corrected[i] = largest
+    return tuple(corrected)
 
 
 def paired(

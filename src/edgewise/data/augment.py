@@ -6,7 +6,7 @@ are SciPy's.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import grid_sample, interpolate
 
+from edgewise.errors import ExperimentError
 from edgewise.types import Spacing
 
 Array = NDArray[np.float32]
@@ -30,7 +31,7 @@ class Augmentation:
         elastic: probability of an elastic deformation.
         elastic_shift: standard deviation of the control points' shift, as a share of their distance.
         elastic_points: control points along each axis.
-        flip: axes, in prepared order, along which a patch may be mirrored; `"all"` or a list of axis numbers.
+        flip: axes of the network (the slice axis is 0 in 3D) along which a patch may be mirrored: `all`, or a list.
         noise: probability of Gaussian noise.
         noise_level: largest standard deviation of the noise, in units of the normalised image.
         blur: probability of a Gaussian blur.
@@ -50,7 +51,7 @@ class Augmentation:
     elastic: float = 0.0
     elastic_shift: float = 0.15
     elastic_points: int = 5
-    flip: tuple[int, ...] | str = "all"
+    flip: tuple[int, ...] | Literal["all"] = "all"
     noise: float = 0.1
     noise_level: float = 0.3
     blur: float = 0.1
@@ -61,6 +62,21 @@ class Augmentation:
     gamma_range: tuple[float, float] = (0.7, 1.5)
     low_resolution: float = 0.1
     low_resolution_zoom: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("spatial", "elastic", "noise", "blur", "brightness", "contrast", "gamma", "low_resolution"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ExperimentError(f"{name} is {getattr(self, name)}: a probability lies between 0 and 1.")
+        for name in ("scaling", "blur_width", "gamma_range"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ExperimentError(f"{name} is [{low}, {high}]: give two positive numbers, the smaller one first.")
+        if self.elastic_points < 2 or not 0 < self.low_resolution_zoom <= 1:
+            raise ExperimentError("elastic_points must be at least 2, and low_resolution_zoom lie between 0 and 1.")
+
+    def mirrored(self, dims: int) -> tuple[int, ...]:
+        """The axes along which a patch may be mirrored."""
+        return tuple(range(dims)) if isinstance(self.flip, str) else self.flip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +148,7 @@ def _matrix(settings: Augmentation, dims: int, spacing: Spacing, rng: np.random.
         matrix = matrix * size[None, :] / size[:, None]
     if rng.random() < settings.spatial:
         matrix = matrix / rng.uniform(*settings.scaling)
-    axes = range(dims) if settings.flip == "all" else settings.flip
+    axes = settings.mirrored(dims)
     signs = np.array([-1.0 if a in axes and rng.random() < 0.5 else 1.0 for a in range(dims)])
     whole: Array = (matrix * signs).astype(np.float32)
     return whole
@@ -142,7 +158,9 @@ def reach(change: Change, patch: tuple[int, ...]) -> tuple[int, ...]:
     """Voxels needed on each side of the centre so that `apply_spatial` never leaves the box it is given."""
     half = np.abs(change.matrix) @ ((np.array(patch) - 1) / 2)
     if change.shifts.size:
-        half = half + np.abs(change.shifts).reshape(len(patch), -1).max(axis=1)
+        # Cubic interpolation overshoots its control points: its weights' absolute values sum up to 1.375 an axis.
+        overshoot = 1.375**2 if len(patch) == 2 else 1.0
+        half = half + overshoot * np.abs(change.shifts).reshape(len(patch), -1).max(axis=1)
     return tuple(int(h) + 2 for h in np.ceil(half))
 
 
@@ -151,14 +169,29 @@ def apply_spatial(
 ) -> tuple[Array, NDArray[np.uint8]]:
     """Resample a box of an image (K, *box) and its labels (*box) to a patch about the box's centre.
 
-    The image is interpolated linearly, labels by the nearest neighbour.
+    The image is interpolated linearly, labels by the nearest neighbour. Where mirrors are all that changes, voxels are
+    copied: exact, and much faster.
     """
+    part = _aligned(change, patch, labels.shape)
+    if part is not None:
+        return image[(slice(None), *part)].copy(), labels[part].copy()
     sample = _grid(change, patch, image.shape[1:])
     picture = grid_sample(torch.from_numpy(image)[None], sample, mode="bilinear", align_corners=True)
     classes = grid_sample(
         torch.from_numpy(labels.astype(np.float32))[None, None], sample, mode="nearest", align_corners=True
     )
     return picture[0].numpy(), classes[0, 0].numpy().astype(np.uint8)
+
+
+def _aligned(change: Change, patch: tuple[int, ...], box: tuple[int, ...]) -> tuple[slice, ...] | None:
+    """The part of the box that is the patch; `None` where it falls between voxels."""
+    starts = [(b - p) // 2 for b, p in zip(box, patch, strict=True)]
+    fits = all(b >= p and (b - p) % 2 == 0 for b, p in zip(box, patch, strict=True))
+    if change.shifts.size or not fits or not np.array_equal(np.abs(change.matrix), np.eye(len(patch))):
+        return None
+    forth = [slice(s, s + p) for s, p in zip(starts, patch, strict=True)]
+    back = [slice(s + p - 1, s - 1 if s else None, -1) for s, p in zip(starts, patch, strict=True)]
+    return tuple(f if change.matrix[a, a] > 0 else b for a, (f, b) in enumerate(zip(forth, back, strict=True)))
 
 
 def _grid(change: Change, patch: tuple[int, ...], box: tuple[int, ...]) -> torch.Tensor:

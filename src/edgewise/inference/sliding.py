@@ -21,7 +21,8 @@ class Inference:
 
     Attributes:
         overlap: share of a window that neighbouring windows share.
-        mirror: average the predictions of all mirror images of a window (2 to the power of the axes as slow).
+        mirror: average the predictions of the mirror images of a window, along the axes that training mirrored (each
+            doubles the time).
         windows: windows in a batch.
     """
 
@@ -40,12 +41,14 @@ class Window:
         classes: output channels.
         arithmetic: precision, memory format, threads.
         device: where to compute.
+        mirrored: network axes along which training mirrored its patches; only these may be mirrored in prediction.
     """
 
     patch: tuple[int, ...]
     classes: int
     arithmetic: Arithmetic
     device: torch.device
+    mirrored: tuple[int, ...] = ()
 
 
 def probabilities(
@@ -118,7 +121,7 @@ def _softmax(network: nn.Module, cuts: NDArray[np.float32], window: Window, sett
     flat = len(window.patch) < image.ndim - 2
     image = image.squeeze(2) if flat else image
     total: Tensor | None = None
-    flips = list(mirrors(len(window.patch))) if settings.mirror else [()]
+    flips = list(mirrors(window.mirrored)) if settings.mirror else [()]
     for axes in flips:
         mirrored = window.arithmetic.arrange(image.flip(axes) if axes else image)
         with window.arithmetic.autocast(window.device):
@@ -132,10 +135,9 @@ def _softmax(network: nn.Module, cuts: NDArray[np.float32], window: Window, sett
     return result
 
 
-def mirrors(dims: int) -> Iterator[tuple[int, ...]]:
-    """All sets of spatial axes of a (N, C, *space) array, the empty one first."""
-    axes = range(2, 2 + dims)
-    return chain.from_iterable(combinations(axes, n) for n in range(dims + 1))
+def mirrors(axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """All sets of the given spatial axes, as axes of a (N, C, *space) array, the empty set first."""
+    return chain.from_iterable(combinations([a + 2 for a in axes], n) for n in range(len(axes) + 1))
 
 
 def starts(size: int, window: int, overlap: float) -> list[int]:

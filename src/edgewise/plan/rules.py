@@ -18,6 +18,8 @@ ANISOTROPIC = 3.0
 """Slices thicker than this many in-plane voxels are treated apart (Isensee et al. 2021)."""
 THIN_STACK = 32
 """A thick-slice volume with fewer slices than this is segmented slice by slice: 3D could halve it twice at most."""
+FIRST_WIDTH = 32
+"""Channels of the first level: a multiple of the 16 that a CPU's convolutions work on at once."""
 SHALLOWEST = 4
 """No level is smaller than this along an axis."""
 
@@ -125,9 +127,18 @@ class _Planner:
         return size
 
     def voxel_limit(self, dimensions: int) -> int:
+        """What a step affords in time, and in memory for a batch of two."""
         if self.machine.gpu:
-            return 128**3 if dimensions == 3 else 512**2
-        return 64 * 96 * 96 if dimensions == 3 else 256**2
+            time = 128**3 if dimensions == 3 else 512**2
+        else:
+            time = 64 * 96 * 96 if dimensions == 3 else 256**2
+        stem = self.stem()
+        first = FIRST_WIDTH if self.settings.widths == "auto" else self.settings.widths[0]
+        one = activation_bytes((1,) * dimensions, ((stem,) * dimensions,), (first,)) * 4 / 3
+        return min(time, int(1e9 * self.memory() / 2 / one))
+
+    def memory(self) -> float:
+        return self.machine.memory_gb if self.settings.memory_gb == "auto" else self.settings.memory_gb
 
     def strides(self, size: NDArray[np.float64], spacing: tuple[float, ...]) -> Strides:
         """Halve the fine axes first, so that voxels become isotropic on the way down (Isensee et al. 2021)."""
@@ -178,10 +189,9 @@ class _Planner:
                     "give one width for each level, or leave it to the plan (auto)."
                 )
             return self.settings.widths
-        first, most = (32, 320 if dimensions == 3 else 512) if self.machine.gpu else (16, 256)
-        where = "a GPU" if self.machine.gpu else "a CPU, whose convolutions work on blocks of 16 channels"
-        self.reasons["widths"] = f"doubled each level from {first}, at most {most}: sized for {where}"
-        return tuple(min(first * 2**i, most) for i in range(levels))
+        most = (320 if dimensions == 3 else 512) if self.machine.gpu else 256
+        self.reasons["widths"] = f"doubled each level from {FIRST_WIDTH}, at most {most}"
+        return tuple(min(FIRST_WIDTH * 2**i, most) for i in range(levels))
 
     def kernels(self, strides: Strides, spacing: tuple[float, ...]) -> tuple[tuple[int, ...], ...]:
         self.reasons["kernels"] = "3 along every axis, 1 along axes still more than twice as coarse as the finest"
@@ -195,7 +205,7 @@ class _Planner:
     def batch(self, patch: tuple[int, ...], strides: Strides, widths: tuple[int, ...]) -> int:
         if self.settings.batch != "auto":
             return self.settings.batch
-        memory = self.machine.memory_gb if self.settings.memory_gb == "auto" else self.settings.memory_gb
+        memory = self.memory()
         one = activation_bytes(patch, strides, widths) / 1e9
         flat = len(patch) == 2
         most = (64 if flat else 8) if self.machine.gpu else (8 if flat else 2)

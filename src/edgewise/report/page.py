@@ -29,7 +29,7 @@ def write(runs: Sequence[RunRecord], path: Path, verdicts: Sequence[Verdict] = (
     """
     if not runs:
         raise ValueError("a report needs at least one run")
-    write_text(path, _render(_named(runs), verdicts))
+    write_text(path, _render(told_apart(runs), verdicts))
 
 
 def _render(runs: Sequence[RunRecord], verdicts: Sequence[Verdict]) -> str:
@@ -69,7 +69,8 @@ def _render(runs: Sequence[RunRecord], verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _named(runs: Sequence[RunRecord]) -> list[RunRecord]:
+def told_apart(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs, those of one name called by their folder too."""
     names = [run.name for run in runs]
     return [replace(run, name=f"{run.name} ({run.folder.name})") if names.count(run.name) > 1 else run for run in runs]
 

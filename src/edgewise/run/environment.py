@@ -54,7 +54,7 @@ def _free_memory() -> int:
         return 8 * 10**9
 
 
-def describe(command: str) -> dict[str, Any]:
+def describe(command: str, seed: int) -> dict[str, Any]:
     """The content of `environment.json`."""
     return {
         "packages": {name: _version(name) for name in PACKAGES},
@@ -66,6 +66,7 @@ def describe(command: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "commit": _commit(),
         "command": command,
+        "seed": seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

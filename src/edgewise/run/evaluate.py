@@ -12,11 +12,11 @@ import numpy as np
 
 from edgewise.console import progress, say
 from edgewise.data.case import CaseFiles
-from edgewise.data.folders import case_id, image_files
+from edgewise.data.folders import by_id, content
 from edgewise.data.images import read_case, whole_labels
 from edgewise.data.volumes import read_volume
-from edgewise.errors import DataError
-from edgewise.files import write_json, write_text
+from edgewise.errors import DataError, OutputError
+from edgewise.files import output_folder, write_json, write_text
 from edgewise.metrics.cases import Row, rows_of, summarise, to_csv
 from edgewise.run import environment
 from edgewise.types import Labels
@@ -46,9 +46,17 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"]) -
         as an empty mask.
 
     Raises:
-        DataError: a folder is missing or holds no masks.
+        DataError: a folder is missing or holds no masks, two masks have the same name, or no names match.
+        OutputError: `out` cannot be written.
     """
+    if out != "none":
+        _require_table(out)
     truth, predicted = _masks(references), _masks(predictions)
+    if not set(truth) & set(predicted):
+        raise DataError(
+            f"{predictions}: no mask has the name of a reference: they are called {content(predictions)}, those of "
+            f"{references} {content(references)}. Give both the same names."
+        )
     for name in sorted(set(predicted) - set(truth)):
         say(f"warning: {predicted[name]} has no reference and was not scored")
     result = evaluate_pairs(truth, predicted, _names([*truth.values(), *predicted.values()]))
@@ -129,10 +137,19 @@ def _score(task: _Task) -> _Scored:
 def _masks(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder. Pass a folder of masks.")
-    files = image_files(folder)
+    files, defects = by_id(folder)
     if not files:
         raise DataError(f"{folder}: no mask lies in this folder. Pass the folder of the masks.")
-    return {case_id(file): file for file in files}
+    if defects:
+        raise DataError(str(defects[0]))
+    return files
+
+
+def _require_table(out: Path) -> None:
+    """Fail before the work rather than after it."""
+    if out.suffix == ".json" or out.is_dir():
+        raise OutputError(f"cannot write the table {out}. Choose a file that ends in .csv; a summary goes beside it.")
+    output_folder(out.parent)
 
 
 def _names(masks: Sequence[Path]) -> tuple[str, ...]:

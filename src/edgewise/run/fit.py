@@ -27,12 +27,13 @@ from edgewise.inference.sliding import Inference, Window, probabilities
 from edgewise.plan import Plan
 from edgewise.run import environment
 from edgewise.run.folder import Journal, RunFolder, write_yaml
-from edgewise.run.trained import evaluate_run
+from edgewise.run.trained import evaluate_run, finish
 from edgewise.training import checkpoint
 from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, choose
 from edgewise.training.learner import Setting
 from edgewise.training.loop import Limits, Progress, fit
 from edgewise.training.records import Ended, Record, Trained, Validated
+from edgewise.types import Mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +75,18 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     folder = RunFolder(path=place.out)
     if resume:
         folder.open_again()
-        experiment = experiments.load(folder.experiment)
+        own = experiments.load(folder.experiment)
+        if own != experiment:
+            say(f"warning: {place.out} goes on with its own experiment, which differs from the one given")
+        experiment = own
+        if folder.ended():
+            return finish(folder, place.data)
     dataset = layouts.detect(place.data)
     if not resume:
         folder.open_new()
     inspection = _inspect(dataset)
+    if resume:
+        folder.require_data(inspection.fingerprint.digest, place.data)
     split = _split(experiment, dataset)
     plan = _plan(experiment, dataset, inspection, folder if resume else None)
     prepared = _prepare(dataset, inspection, plan, place.cache)
@@ -125,10 +133,16 @@ def _arithmetic(experiment: Experiment, plan: Plan, classes: int) -> Arithmetic:
     if wanted.memory_format != "auto":
         formats = [wanted.memory_format]
     options = [Arithmetic(precision=p, memory_format=f, threads=threads) for p in precisions for f in formats]
-    if len(options) > 1:
+    fewer = [threads, max(threads // 2, 1)] if wanted.threads == "auto" and device.type == "cpu" else [threads]
+    if len(options) > 1 or fewer[0] != fewer[-1]:
         say("measuring which arithmetic trains fastest on this machine")
     image = torch.zeros((plan.batch, len(plan.intensity), *plan.patch), device=device)
-    return choose(lambda: experiment.network.build(plan.topology(classes)), image, options)
+
+    def build() -> nn.Module:
+        return experiment.network.build(plan.topology(classes))
+
+    chosen = choose(build, image, options)
+    return choose(build, image, [replace(chosen, threads=n) for n in dict.fromkeys(fewer)])
 
 
 def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, cache: Path) -> PreparedSet:
@@ -182,8 +196,9 @@ class _Trainer:
     def train(self, *, resume: bool) -> None:
         """Train to the end, writing journal and checkpoints."""
         journal = Journal(self.folder.journal)
-        if resume and self.folder.last.exists():
-            self._restore()
+        if resume:
+            if self.folder.last.exists():
+                self._restore()
             journal.back_to(self.progress.step)
             journal.note(f"resumed at step {self.progress.step}")
         training = self.experiment.training
@@ -262,7 +277,7 @@ class _Trainer:
         checkpoint.restore_random_state(content["random"])
 
 
-def _dice(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+def _dice(a: Mask, b: Mask) -> float:
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else 1.0
 
@@ -295,6 +310,6 @@ def _write_head(trainer: _Trainer, inspection: Inspection, place: Workplace) -> 
             "digest": inspection.fingerprint.digest,
         },
     )
-    write_json(folder.environment, environment.describe(place.command))
+    write_json(folder.environment, environment.describe(place.command, trainer.experiment.seed))
     # Last, because its presence says that there is a run to resume.
     write_yaml(folder.experiment, experiments.dump(trainer.experiment))

@@ -70,6 +70,11 @@ class RunFolder:
         """Aggregated metrics with their definitions."""
         return self.path / "summary.json"
 
+    @property
+    def curves(self) -> Path:
+        """Learning curves; the last file of a run, so its presence says that all others are there."""
+        return self.path / "curves.png"
+
     def open_new(self) -> None:
         """Create the folder for a new run.
 
@@ -89,6 +94,22 @@ class RunFolder:
         if not self.experiment.exists():
             raise RunError(f"{self.path} holds no run to resume. Leave out --resume to start one.")
         output_folder(self.path)
+
+    def ended(self) -> bool:
+        """Whether training has come to its end."""
+        return self.journal.exists() and any(event["event"] == "end" for _, event in _events(self.journal))
+
+    def require_data(self, digest: str, root: Path) -> None:
+        """Refuse to go on with other data than the run began with.
+
+        Raises:
+            RunError: the content of the dataset in `root` is not what the run saw.
+        """
+        if self.mapping(self.dataset).get("digest") != digest:
+            raise RunError(
+                f"{root} is not the dataset that {self.path} began with: files were added, removed or changed. "
+                "Restore them, or start a new run."
+            )
 
     def mapping(self, path: Path) -> dict[str, Any]:
         """A JSON or YAML file of this folder.
@@ -135,20 +156,27 @@ class Journal:
 
     def back_to(self, step: int) -> None:
         """Forget what came after `step`: a resumed run repeats it."""
-        kept = [line for line, event in self._events() if _belongs(event, step)]
+        kept = [line for line, event in _events(self._path) if _belongs(event, step)]
+        if not kept or json.loads(kept[0])["event"] != "units":  # killed while writing the first line
+            kept.insert(0, _line({"event": "units", "units": UNITS}))
         write_text(self._path, "".join(f"{line}\n" for line in kept))
 
-    def _events(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield line, json.loads(line)
-            except ValueError:  # the line being written when the run was killed
-                continue
-
     def _append(self, event: Mapping[str, Any]) -> None:
-        safe = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in event.items()}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(safe) + "\n")
+            file.write(_line(event) + "\n")
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    """An event as JSON, which has no infinity."""
+    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in event.items()})
+
+
+def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            yield line, json.loads(line)
+        except ValueError:  # the line being written when the run was killed
+            continue
 
 
 def _belongs(event: Mapping[str, Any], step: int) -> bool:

@@ -29,7 +29,7 @@ def describe(what: str) -> list[dict[str, Any]]:
             "kind": kind,
             "source": cls.source,
             "needs": [need.kind for need in _needs(cls)],
-            "parameters": {f.name: _default(f) for f in fields(cls) if f.name != "kind"},  # type: ignore[arg-type]
+            "parameters": _parameters(cls),
             "summary": (cls.__doc__ or "").strip().splitlines()[0],
         }
         for kind, cls in discover(catalogue(what)).items()
@@ -46,11 +46,20 @@ def lines(what: str) -> list[str]:
     ]
 
 
-def _needs(cls: type[Component]) -> tuple[Any, ...]:
+def _needs(cls: Any) -> tuple[Any, ...]:
     needs = getattr(cls, "needs", ())
-    return cls().needs if isinstance(needs, property) else needs
+    return tuple(cls().needs if isinstance(needs, property) else needs)
+
+
+def _parameters(cls: Any) -> dict[str, Any]:
+    """Every setting but `kind`, with its default."""
+    return {field.name: _default(field) for field in fields(cls) if field.name != "kind"}
 
 
 def _default(field: "Field[Any]") -> Any:
-    value = field.default if field.default is not MISSING else None
+    """The default as JSON can hold it; `None` where a setting has none."""
+    if field.default is not MISSING:
+        value = field.default
+    else:
+        value = field.default_factory() if field.default_factory is not MISSING else None
     return value if isinstance(value, bool | int | float | str | type(None)) else str(value)

@@ -1,20 +1,22 @@
 """`edgewise report`: one HTML page about a run, or about several runs compared."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
-from edgewise.compare.statistics import paired
+from edgewise.compare.statistics import holm, paired
 from edgewise.data import layouts
 from edgewise.data.case import CaseFiles
+from edgewise.data.folders import by_id
 from edgewise.data.images import read_case
 from edgewise.data.splits import group_of
 from edgewise.errors import DataError, RunError
 from edgewise.metrics.base import Metric
 from edgewise.metrics.cases import Row, from_csv
-from edgewise.report.page import write
+from edgewise.report.page import told_apart, write
 from edgewise.report.records import PanelCase, RunRecord, read_run
 from edgewise.report.words import Verdict
 from edgewise.run.folder import RunFolder
@@ -30,10 +32,10 @@ def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
     Raises:
         RunError: a folder is no run and holds none.
     """
-    folders = [folder for path in runs for folder in _runs_in(path)]
-    records = [read_run(folder, _loader(RunFolder(path=folder))) for folder in folders]
+    folders = list(dict.fromkeys(folder for path in runs for folder in _runs_in(path)))
+    records = told_apart([read_run(folder, _loader(RunFolder(path=folder))) for folder in folders])
     target = runs[0] / "report.html" if out == "run" else out
-    write(records, target, list(verdicts(records)))
+    write(records, target, verdicts(records))
     return target
 
 
@@ -51,44 +53,41 @@ def _loader(folder: RunFolder) -> Callable[[str], PanelCase]:
     files = {}
     if folder.dataset.exists():
         try:
-            root = Path(folder.mapping(folder.dataset)["root"])
+            root = Path(str(folder.mapping(folder.dataset).get("root", "")))
             files = {case.id: case for case in layouts.detect(root).cases}
         except DataError:
             files = {}  # the data has moved away: the page says so where a picture is missing
+    predicted, _ = by_id(folder.predictions)
 
     def load(name: str) -> PanelCase:
         if name not in files:
             raise DataError(f"the image of case {name} is not where it was when the run was made.")
         case = read_case(files[name])
-        found = sorted(folder.predictions.glob(f"{name}.*"))
-        if not found or case.labels is None:
+        if name not in predicted or case.labels is None:
             raise RunError(f"case {name} has no prediction in {folder.predictions}.")
-        prediction = read_case(CaseFiles(id=name, images=files[name].images[:1], label=found[0])).labels
+        prediction = read_case(CaseFiles(id=name, images=files[name].images[:1], label=predicted[name])).labels
         assert prediction is not None
         return PanelCase(image=case.image[0], reference=case.labels, prediction=prediction, spacing=case.spacing)
 
     return load
 
 
-def verdicts(records: Sequence[RunRecord]) -> Iterator[Verdict]:
-    """Paired comparisons of every pair of runs on the cases both have, for every metric and class."""
+def verdicts(records: Sequence[RunRecord]) -> list[Verdict]:
+    """Paired comparisons of every pair of runs on the cases both have, for every metric and class, Holm-corrected."""
     from edgewise.catalog import discover
 
-    for (first, ours), (second, theirs) in combinations([(record, _rows(record)) for record in records], 2):
-        for label, name in list(enumerate(first.classes))[1:]:
-            for metric, component in discover(Metric).items():
-                a, b = _column(ours, label, metric), _column(theirs, label, metric)
-                cases = sorted(set(a) & set(b))
-                if not cases:
-                    continue
-                group = str(first.experiment.get("split", {}).get("group", "auto"))
-                result = paired(
-                    {c: a[c] for c in cases},
-                    {c: b[c] for c in cases},
-                    {c: group_of(c, group) for c in cases},
-                    better=component.better,
-                )
-                yield Verdict(
+    tables = [(record, _rows(record)) for record in records]
+    found: list[Verdict] = []
+    for (first, ours), (second, theirs) in combinations(tables, 2):
+        pattern = str(first.experiment.get("split", {}).get("group", "auto"))
+        for (label, name), (metric, component) in product(list(enumerate(first.classes))[1:], discover(Metric).items()):
+            a, b = _column(ours, label, metric), _column(theirs, label, metric)
+            groups = {case: group_of(case, pattern) for case in sorted(set(a) & set(b))}
+            if not groups:
+                continue
+            result = paired({c: a[c] for c in groups}, {c: b[c] for c in groups}, groups, better=component.better)
+            found.append(
+                Verdict(
                     metric=metric,
                     class_name=name,
                     first=first.name,
@@ -96,9 +95,13 @@ def verdicts(records: Sequence[RunRecord]) -> Iterator[Verdict]:
                     difference=result.difference,
                     interval=result.interval,
                     p=result.p,
-                    cases=len(cases),
+                    cases=result.cases,
                     groups=result.groups,
+                    correction="Holm",
                 )
+            )
+    corrected = holm([verdict.p for verdict in found])
+    return [replace(verdict, p=p) for verdict, p in zip(found, corrected, strict=True)]
 
 
 def _rows(record: RunRecord) -> tuple[Row, ...]:

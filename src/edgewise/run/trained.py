@@ -1,19 +1,20 @@
 """A trained run: load its network, predict images with it, evaluate it on its validation cases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from edgewise import experiment as experiments
-from edgewise.console import advancing, progress
+from edgewise.console import advancing, progress, say
+from edgewise.data import layouts
 from edgewise.data.case import Case, CaseFiles, Dataset
 from edgewise.data.images import read_case, write_labels
 from edgewise.data.transform import restore, transform
 from edgewise.data.volumes import suffix_of
-from edgewise.errors import DataError, RunError
+from edgewise.errors import EdgewiseError, OutputError, RunError
 from edgewise.experiment import Experiment
 from edgewise.inference.sliding import Window, probabilities
 from edgewise.plan import Plan
@@ -51,6 +52,7 @@ class Trained:
             classes=len(self.classes),
             arithmetic=self.plan.arithmetic,
             device=self.device,
+            mirrored=self.experiment.augmentation.mirrored(self.plan.dimensions),
         )
         p = probabilities(self.network, prepared.image, window, self.experiment.inference)
         return restore(p, prepared.undo)
@@ -104,7 +106,9 @@ def predict_all(trained: Trained, files: tuple[CaseFiles, ...], out: Path) -> Ma
         for i, case in enumerate(files):
             try:
                 trained.predict_file(case, out / f"{case.id}{ending(case)}")
-            except DataError as error:
+            except OutputError:  # the next case could not be written either
+                raise
+            except EdgewiseError as error:
                 failures[case.id] = str(error)
             advancing(report)(i + 1, len(files))
     return failures
@@ -130,12 +134,27 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     chosen = set(folder.mapping(folder.dataset)["validation"])
     cases = tuple(case for case in dataset.cases if case.id in chosen)
     failures = predict_all(trained, cases, folder.predictions)
-    journal = Journal(folder.journal)
-    for case, text in failures.items():
-        journal.failure(case, text)
     references = {case.id: case.label for case in cases if case.label is not None}
     found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
     result = evaluate_pairs(references, found, trained.classes)
+    result = replace(result, failures={**result.failures, **failures})
     write_tables(result, folder.metrics, folder.summary)
-    curves([read_run(folder.path)], folder.path / "curves.png")
+    journal = Journal(folder.journal)
+    for case, text in result.failures.items():
+        journal.failure(case, text)
+    curves([read_run(folder.path)], folder.curves)
+    return result.failures
+
+
+def finish(folder: RunFolder, data: Path) -> Mapping[str, str]:
+    """What is left to do for a run whose training has ended: nothing, or its evaluation.
+
+    Returns:
+        What went wrong, by case id.
+    """
+    if not folder.curves.exists():
+        say(f"{folder.path} is trained to its end; what is missing is its evaluation")
+        return evaluate_run(folder, layouts.detect(data))
+    say(f"{folder.path} is finished: there is nothing left to do")
+    failures: Mapping[str, str] = folder.mapping(folder.summary).get("failures", {})
     return failures

@@ -1,9 +1,9 @@
 """How a device computes fastest, found by measuring at the start of a run instead of guessing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 Precision = Literal["fp32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 
+CHOSEN = "set by the experiment"
+"""The reason of an arithmetic that nobody measured."""
 MARGIN = 0.9
 """A rival must need less than this share of the default's time: noise must not decide, so runs stay repeatable."""
 
@@ -30,7 +32,7 @@ class Arithmetic:
     precision: Precision = "fp32"
     memory_format: MemoryFormat = "channels_last"
     threads: int = 1
-    reason: str = "set by the experiment"
+    reason: str = CHOSEN
 
     def layout(self, dims: int) -> torch.memory_format:
         """Torch's name for the memory format of `dims`-dimensional images."""
@@ -65,35 +67,46 @@ class Arithmetic:
             torch.set_num_threads(before)
 
 
-def choose(build: Callable[[], nn.Module], image: Tensor, options: list[Arithmetic], *, rounds: int = 3) -> Arithmetic:
+def choose(
+    build: Callable[[], nn.Module], image: Tensor, options: Sequence[Arithmetic], *, rounds: int = 3
+) -> Arithmetic:
     """The fastest of `options` for a training step on `image`; the first is the default and wins near ties.
 
-    Rounds are interleaved and minima compared, and on a CPU it is processor time that counts: other work on the machine
-    disturbs single timings, and must not decide.
+    Rounds are interleaved and minima compared, because other work on the machine disturbs single timings. On a CPU it
+    is processor time that counts, for the same reason, unless the options differ in their threads.
+
+    Args:
+        build: a network with fresh weights.
+        image: (B, K, *space), as in training.
+        options: what to try, the default first.
+        rounds: timed steps of each option; one more goes before them, untimed.
+
+    Returns:
+        The winner; its reason lists the times, after the reason it came with.
     """
     if len(options) == 1:
         return options[0]
-    trials = [(option, _Trial(build(), image, option)) for option in options]
-    best = [float("inf")] * len(options)
-    for attempt in range(rounds + 1):
-        for i, (_, trial) in enumerate(trials):
-            seconds = trial.step()
-            if attempt:
-                best[i] = min(best[i], seconds)
+    clock = (
+        time.process_time
+        if len({o.threads for o in options}) == 1 and image.device.type == "cpu"
+        else time.perf_counter
+    )
+    trials = [_Trial(build(), image, option) for option in options]
+    times = [[trial.step(clock) for trial in trials] for _ in range(rounds + 1)][1:]
+    best = [
+        min(column) / (o.threads if clock is time.process_time else 1)
+        for o, column in zip(options, zip(*times, strict=True), strict=True)
+    ]
     winner = 0
     for i in range(1, len(options)):
         if best[i] < MARGIN * best[winner]:
             winner = i
     table = ", ".join(
-        f"{o.precision} {o.memory_format} {1000 * b / o.threads:.0f} ms" for o, b in zip(options, best, strict=True)
+        f"{o.precision} {o.memory_format} {o.threads} threads {1000 * b:.0f} ms"
+        for o, b in zip(options, best, strict=True)
     )
-    chosen = options[winner]
-    return Arithmetic(
-        precision=chosen.precision,
-        memory_format=chosen.memory_format,
-        threads=chosen.threads,
-        reason=f"fastest training step on this machine: {table}",
-    )
+    before = f"{options[winner].reason}; then " if options[winner].reason != CHOSEN else ""
+    return replace(options[winner], reason=f"{before}fastest training step on this machine: {table}")
 
 
 class _Trial:
@@ -104,9 +117,8 @@ class _Trial:
         self.network = option.placed(network, image.device, image.ndim - 2).train()
         self.image = option.arrange(image)
 
-    def step(self) -> float:
+    def step(self, clock: Callable[[], float]) -> float:
         """Seconds of one forward and backward pass."""
-        clock = time.perf_counter if self.device.type == "cuda" else time.process_time
         start = clock()
         with self.option.applied():
             with self.option.autocast(self.device):
