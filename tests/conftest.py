@@ -45,7 +45,7 @@ def edgewise(capfd):
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         printed = capfd.readouterr()
-        return Outcome(code=ended.value.code, out=printed.out, err=printed.err)
+        return Outcome(code=ended.value.code or 0, out=printed.out, err=printed.err)
 
     return call
 

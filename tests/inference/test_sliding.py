@@ -32,7 +32,9 @@ class Blur(torch.nn.Module):
 
 
 def window(patch, classes=3):
-    return Window(patch=patch, classes=classes, arithmetic=Arithmetic(threads=1), device=CPU, mirrored=tuple(range(len(patch))))
+    return Window(
+        patch=patch, classes=classes, arithmetic=Arithmetic(threads=1), device=CPU, mirrored=tuple(range(len(patch)))
+    )
 
 
 def image(shape, seed=0):

@@ -47,7 +47,7 @@ class PairedComparison:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    r"""P-values corrected for the number of comparisons: $\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1) p_{(j)})$.
+    r"""P-values corrected for their number: $\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1) p_{(j)})$.
 
     Rejecting where the corrected value is below 0.05 makes any false rejection at most 5 % likely, however the
     comparisons depend on each other.

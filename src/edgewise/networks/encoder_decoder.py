@@ -10,6 +10,9 @@ from typing_extensions import override
 
 from edgewise.networks.base import Topology
 
+NARROW = 8
+"""Channels at full resolution where the stem has a stride."""
+
 Stage: TypeAlias = Callable[[int, int, tuple[int, ...], tuple[int, ...]], nn.Module]
 """(channels in, channels out, kernel, stride) -> the convolutions of one level."""
 
@@ -17,8 +20,9 @@ Stage: TypeAlias = Callable[[int, int, tuple[int, ...], tuple[int, ...]], nn.Mod
 class EncoderDecoder(nn.Module):
     """Encoder, decoder, concatenated skips, and a logit head at each supervised decoder level.
 
-    Where the stem has a stride, the deepest cost of a CPU, full-resolution features, is avoided: the finest level works
-    on the strided grid and the last step up ends in the logits themselves, refined by one small convolution.
+    Where the stem has a stride, wide features at full resolution, which cost a CPU most of its time, are avoided: the
+    finest level works on the strided grid, and a last, narrow step up joins its features with the image itself, because
+    boundaries are decided at full resolution.
 
     Args:
         topology: strides, kernels and widths of every level.
@@ -41,12 +45,11 @@ class EncoderDecoder(nn.Module):
         self.merge = nn.ModuleList(decode(2 * fine, fine, kernel, (1,) * dims) for _, fine, _, kernel in steps)
         levels = max(1, min(supervised, len(steps)))
         self.heads = nn.ModuleList(point(w, topology.classes, 1) for w in widths[:levels][::-1])
-        self.last: nn.Module = nn.Identity()
-        if any(s > 1 for s in strides[0]):
-            self.heads[-1] = up(widths[0], topology.classes, strides[0], strides[0])
-            self.last = decode(topology.classes, topology.classes, kernels[0], (1,) * dims)
-            self.sharpen = point(topology.classes, topology.classes, 1)
         self.strided = any(s > 1 for s in strides[0])
+        if self.strided:
+            self.last_up = up(widths[0], NARROW, strides[0], strides[0])
+            self.last_merge = decode(NARROW + topology.channels, NARROW, kernels[0], (1,) * dims)
+            self.heads[-1] = point(NARROW, topology.classes, 1)
         self.apply(_initialise)
 
     @override
@@ -62,15 +65,14 @@ class EncoderDecoder(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat((up(x), skips.pop()), dim=1))
             features.append(x)
+        if self.strided:
+            x = self.last_merge(torch.cat((self.last_up(x), image), dim=1))
+        full: Tensor = self.heads[-1](x)
         if not self.training:
-            return self._full(features[-1])
+            return full
         coarse = features[-len(self.heads) : -1]
         logits = [head(x) for head, x in zip(self.heads, coarse, strict=False)]
-        return [self._full(features[-1]), *logits[::-1]]
-
-    def _full(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.heads[-1](x)
-        return logits + self.sharpen(self.last(logits)) if self.strided else logits
+        return [full, *logits[::-1]]
 
 
 def same_padding(kernel: Sequence[int]) -> tuple[int, ...]:

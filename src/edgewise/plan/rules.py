@@ -19,7 +19,9 @@ ANISOTROPIC = 3.0
 THIN_STACK = 32
 """A thick-slice volume with fewer slices than this is segmented slice by slice: 3D could halve it twice at most."""
 FIRST_WIDTH = 32
-"""Channels of the first level: a multiple of the 16 that a CPU's convolutions work on at once."""
+"""Channels of the first level on a GPU."""
+CPU_WIDTH = 16
+"""Channels of the first level on a CPU, whose convolutions work on blocks of 16."""
 SHALLOWEST = 4
 """No level is smaller than this along an axis."""
 
@@ -133,7 +135,11 @@ class _Planner:
         else:
             time = 64 * 96 * 96 if dimensions == 3 else 256**2
         stem = self.stem()
-        first = FIRST_WIDTH if self.settings.widths == "auto" else self.settings.widths[0]
+        first = (
+            (FIRST_WIDTH if self.machine.gpu else CPU_WIDTH)
+            if self.settings.widths == "auto"
+            else self.settings.widths[0]
+        )
         one = activation_bytes((1,) * dimensions, ((stem,) * dimensions,), (first,)) * 4 / 3
         return min(time, int(1e9 * self.memory() / 2 / one))
 
@@ -189,9 +195,14 @@ class _Planner:
                     "give one width for each level, or leave it to the plan (auto)."
                 )
             return self.settings.widths
-        most = (320 if dimensions == 3 else 512) if self.machine.gpu else 256
-        self.reasons["widths"] = f"doubled each level from {FIRST_WIDTH}, at most {most}"
-        return tuple(min(FIRST_WIDTH * 2**i, most) for i in range(levels))
+        if self.machine.gpu:
+            most = 320 if dimensions == 3 else 512
+            self.reasons["widths"] = f"doubled each level from {FIRST_WIDTH}, at most {most}"
+            return tuple(min(FIRST_WIDTH * 2**i, most) for i in range(levels))
+        self.reasons["widths"] = (
+            f"{CPU_WIDTH}, then doubled each level from {2 * FIRST_WIDTH}: the finest level takes most of a CPU's time"
+        )
+        return (CPU_WIDTH, *(min(FIRST_WIDTH * 2**i, 256) for i in range(1, levels)))
 
     def kernels(self, strides: Strides, spacing: tuple[float, ...]) -> tuple[tuple[int, ...], ...]:
         self.reasons["kernels"] = "3 along every axis, 1 along axes still more than twice as coarse as the finest"

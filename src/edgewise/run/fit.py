@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from edgewise import experiment as experiments
@@ -26,10 +25,10 @@ from edgewise.files import write_json
 from edgewise.inference.sliding import Inference, Window, probabilities
 from edgewise.plan import Plan
 from edgewise.run import environment
+from edgewise.run.arithmetic import measured
 from edgewise.run.folder import Journal, RunFolder, write_yaml
 from edgewise.run.trained import evaluate_run, finish
 from edgewise.training import checkpoint
-from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, choose
 from edgewise.training.learner import Setting
 from edgewise.training.loop import Limits, Progress, fit
 from edgewise.training.records import Ended, Record, Trained, Validated
@@ -120,29 +119,7 @@ def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resu
         return experiments.read_plan(resumed.mapping(resumed.plan))
     machine = environment.machine()
     plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine)
-    return replace(plan, arithmetic=_arithmetic(experiment, plan, len(dataset.classes)))
-
-
-def _arithmetic(experiment: Experiment, plan: Plan, classes: int) -> Arithmetic:
-    """Measure what the settings leave open."""
-    wanted, device = experiment.plan, environment.device()
-    threads = wanted.threads if wanted.threads != "auto" else environment.cores()
-    half: Precision = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
-    precisions: list[Precision] = ["fp32", half] if wanted.precision == "auto" else [wanted.precision]
-    formats: list[MemoryFormat] = ["channels_last", "contiguous"]
-    if wanted.memory_format != "auto":
-        formats = [wanted.memory_format]
-    options = [Arithmetic(precision=p, memory_format=f, threads=threads) for p in precisions for f in formats]
-    fewer = [threads, max(threads // 2, 1)] if wanted.threads == "auto" and device.type == "cpu" else [threads]
-    if len(options) > 1 or fewer[0] != fewer[-1]:
-        say("measuring which arithmetic trains fastest on this machine")
-    image = torch.zeros((plan.batch, len(plan.intensity), *plan.patch), device=device)
-
-    def build() -> nn.Module:
-        return experiment.network.build(plan.topology(classes))
-
-    chosen = choose(build, image, options)
-    return choose(build, image, [replace(chosen, threads=n) for n in dict.fromkeys(fewer)])
+    return replace(plan, arithmetic=measured(experiment, plan, len(dataset.classes), environment.device()))
 
 
 def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, cache: Path) -> PreparedSet:

@@ -86,7 +86,7 @@ class RunFolder:
             raise OutputError(f"{self.path} already holds a run. Go on with it (--resume), or choose another --out.")
 
     def open_again(self) -> None:
-        """Open the folder of a run that is to go on.
+        """Open the folder of a run that is to go on, and clear away what a kill left half-written.
 
         Raises:
             RunError: there is none.
@@ -94,6 +94,8 @@ class RunFolder:
         if not self.experiment.exists():
             raise RunError(f"{self.path} holds no run to resume. Leave out --resume to start one.")
         output_folder(self.path)
+        for half in self.path.rglob(".*.partial.*"):  # what `files.atomic` was writing when the run was killed
+            half.unlink(missing_ok=True)
 
     def ended(self) -> bool:
         """Whether training has come to its end."""

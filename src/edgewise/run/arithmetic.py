@@ -1,0 +1,34 @@
+"""Which arithmetic a run uses: what the experiment says, and measurements for what it leaves to the machine."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from edgewise.console import say
+from edgewise.experiment import Experiment
+from edgewise.plan import Plan
+from edgewise.run import environment
+from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, choose
+
+
+def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.device) -> Arithmetic:
+    """The fastest arithmetic among those that the experiment leaves open, by training steps on a plan's own batch."""
+    wanted = experiment.plan
+    threads = wanted.threads if wanted.threads != "auto" else environment.cores()
+    half: Precision = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
+    precisions: list[Precision] = ["fp32", half] if wanted.precision == "auto" else [wanted.precision]
+    formats: list[MemoryFormat] = ["channels_last", "contiguous"]
+    if wanted.memory_format != "auto":
+        formats = [wanted.memory_format]
+    options = [Arithmetic(precision=p, memory_format=f, threads=threads) for p in precisions for f in formats]
+    fewer = [threads, max(threads // 2, 1)] if wanted.threads == "auto" and device.type == "cpu" else [threads]
+    if len(options) > 1 or fewer[0] != fewer[-1]:
+        say("measuring which arithmetic trains fastest on this machine")
+    image = torch.zeros((plan.batch, len(plan.intensity), *plan.patch), device=device)
+
+    def build() -> nn.Module:
+        return experiment.network.build(plan.topology(classes))
+
+    chosen = choose(build, image, options)
+    return choose(build, image, [replace(chosen, threads=n) for n in dict.fromkeys(fewer)])
