@@ -201,12 +201,15 @@ def _change(content: dict[str, Any], change: str) -> None:
     if not equals or not key.strip():
         raise ExperimentError(f"--set {change!r} is not of the form key.key=value, such as training.steps=500.")
     *parents, last = key.strip().split(".")
-    node = content
+    node: Any = content
+    usual: Any = dump(Experiment(name="default"))
     for parent in parents:
-        below = node.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise ExperimentError(f"--set {change!r}: `{parent}` holds {below!r}, not keys.")
-        node = below
+        node = node.setdefault(parent, {})
+        usual = usual.get(parent) if isinstance(usual, dict) else {}
+        if not isinstance(node, dict):
+            raise ExperimentError(f"--set {change!r}: `{parent}` holds {node!r}, not keys.")
+        if isinstance(usual, dict) and "kind" in usual:  # what the file leaves out is of the default kind
+            node.setdefault("kind", usual["kind"])
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgewise.errors import ExperimentError
 from edgewise.training.arithmetic import Arithmetic
 
 T = TypeVar("T")
@@ -30,6 +31,12 @@ class Inference:
     overlap: float = 0.5
     mirror: bool = False
     windows: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < 1:
+            raise ExperimentError(f"overlap is {self.overlap}, but must be at least 0 and below 1.")
+        if self.windows < 1:
+            raise ExperimentError(f"windows is {self.windows}, but must be at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

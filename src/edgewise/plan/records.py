@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from edgewise.data.intensity import AnyIntensity
 from edgewise.data.transform import Preparation
+from edgewise.errors import ExperimentError
 from edgewise.networks.base import Topology
 from edgewise.training.arithmetic import Arithmetic
 from edgewise.types import Spacing
@@ -39,7 +40,7 @@ class PlanSettings:
     patch: tuple[int, ...] | Auto = "auto"
     batch: int | Auto = "auto"
     widths: tuple[int, ...] | Auto = "auto"
-    stem: int | Auto = "auto"
+    stem: Literal[1, 2] | Auto = "auto"
     intensity: tuple[AnyIntensity, ...] | Auto = "auto"
     crop: Literal["none", "body"] = "body"
     memory_gb: float | Auto = "auto"
@@ -47,6 +48,16 @@ class PlanSettings:
     memory_format: Literal["contiguous", "channels_last"] | Auto = "auto"
     threads: int | Auto = "auto"
     workers: int | Auto = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch", 1), ("threads", 1), ("workers", 0), ("memory_gb", 1e-3)):
+            value = getattr(self, name)
+            if value != "auto" and value < least:
+                raise ExperimentError(f"{name} is {value}, but must be at least {least:g}, or auto.")
+        for name in ("spacing", "patch", "widths"):
+            value = getattr(self, name)
+            if value != "auto" and not all(entry > 0 for entry in value):
+                raise ExperimentError(f"{name} is {list(value)}, but every entry must be positive.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,9 @@ class _Planner:
         self, fingerprint: Fingerprint, channels: tuple[str, ...], settings: PlanSettings, machine: Machine
     ) -> None:
         self.fingerprint, self.channels, self.settings, self.machine = fingerprint, channels, settings, machine
-        self.reasons: dict[str, str] = {"crop": "voxels around the body carry no information; decided from the image"}
+        self.reasons: dict[str, str] = {}
+        if settings.crop == "body":
+            self.reasons["crop"] = "voxels around the body carry no information; decided from the image"
 
     def plan(self) -> Plan:
         canonical, axes = self.spacing()
@@ -80,7 +82,7 @@ class _Planner:
         target = median.copy()
         self.reasons["spacing"] = "median spacing of the dataset"
         if median.max() / median.min() > ANISOTROPIC:
-            target[coarsest] = np.percentile(table[:, coarsest], 10)
+            target[coarsest] = max(np.percentile(table[:, coarsest], 10), median[others].max())
             self.reasons["spacing"] += (
                 f"; along {'xyz'[coarsest]} the 10th percentile, because the median is more than {ANISOTROPIC:g} "
                 "times the in-plane spacing"
@@ -141,7 +143,8 @@ class _Planner:
             else self.settings.widths[0]
         )
         one = activation_bytes((1,) * dimensions, ((stem,) * dimensions,), (first,)) * 4 / 3
-        return min(time, int(1e9 * self.memory() / 2 / one))
+        least: int = (2 * SHALLOWEST) ** dimensions
+        return max(min(time, int(1e9 * self.memory() / 2 / one)), least)
 
     def memory(self) -> float:
         return self.machine.memory_gb if self.settings.memory_gb == "auto" else self.settings.memory_gb
@@ -206,12 +209,8 @@ class _Planner:
 
     def kernels(self, strides: Strides, spacing: tuple[float, ...]) -> tuple[tuple[int, ...], ...]:
         self.reasons["kernels"] = "3 along every axis, 1 along axes still more than twice as coarse as the finest"
-        grain = np.array(spacing)
-        kernels = []
-        for stride in strides:
-            kernels.append(tuple(3 if g <= 2 * grain.min() else 1 for g in grain))
-            grain = grain * stride
-        return tuple(kernels)
+        grains = np.cumprod(np.array(strides), axis=0) * np.array(spacing)
+        return tuple(tuple(3 if g <= 2 * grain.min() else 1 for g in grain) for grain in grains)
 
     def batch(self, patch: tuple[int, ...], strides: Strides, widths: tuple[int, ...]) -> int:
         if self.settings.batch != "auto":
@@ -236,12 +235,22 @@ class _Planner:
             "CT channels: clip to the foreground's 0.5-99.5 percentiles over the dataset, then z-score with the "
             "foreground's mean and deviation; other channels: clip to the image's own percentiles, then z-score"
         )
-        return tuple(
-            ClipZScore(lower=facts.p005, upper=facts.p995, mean=facts.mean, std=max(facts.std, 1e-3))
-            if name.strip().upper() in {"CT", "CTA", "HU"}
-            else PercentileZScore()
-            for name, facts in zip(self.channels, self.fingerprint.channels, strict=True)
-        )
+        return tuple(self.normalisation(number, name) for number, name in enumerate(self.channels))
+
+    def normalisation(self, number: int, name: str) -> AnyIntensity:
+        if name.strip().upper() not in {"CT", "CTA", "HU"}:
+            return PercentileZScore()
+        if not self.fingerprint.channels:
+            raise ExperimentError(
+                f"no case has foreground, so there is nothing to normalise channel {name} by. Set plan.intensity."
+            )
+        facts = self.fingerprint.channels[number]
+        if facts.p005 >= facts.p995:
+            raise ExperimentError(
+                f"the foreground of channel {name} has the single value {facts.p005:g}: it cannot be told apart from "
+                "anything. Check the images, or set plan.intensity."
+            )
+        return ClipZScore(lower=facts.p005, upper=facts.p995, mean=facts.mean, std=max(facts.std, 1e-3))
 
 
 def activation_bytes(patch: tuple[int, ...], strides: Strides, widths: tuple[int, ...]) -> float:

@@ -169,8 +169,14 @@ class Journal:
 
 
 def _line(event: Mapping[str, Any]) -> str:
-    """An event as JSON, which has no infinity."""
-    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in event.items()})
+    return json.dumps(_finite(event))
+
+
+def _finite(value: Any) -> Any:
+    """Without infinities and NaN, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
