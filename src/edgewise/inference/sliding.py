@@ -174,5 +174,5 @@ def gaussian(patch: tuple[int, ...]) -> NDArray[np.float32]:
     for n in patch:
         x = (np.arange(n) - (n - 1) / 2) / (n / 8)
         weight = np.multiply.outer(weight, np.exp(-0.5 * x**2))
-    result: NDArray[np.float32] = np.maximum(weight, 1e-4).astype(np.float32)
+    result: NDArray[np.float32] = np.maximum(weight, 1e-3).astype(np.float32)
     return result
