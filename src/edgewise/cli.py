@@ -28,7 +28,7 @@ Catalogue = Literal["losses", "maps", "networks", "methods", "metrics"]
 
 
 @app.command
-def demo(*, out: Path = Path("demo"), cases: int = 24, steps: int = 600) -> int:
+def demo(*, out: Path = Path("demo"), cases: int = 24, steps: int = 450) -> int:
     """Make phantoms, train two losses on them, compare, and write a report. A few minutes, no data needed.
 
     Args:
