@@ -93,6 +93,9 @@ class PercentileZScore:
         if not low < high:
             low, high = float(values.min()), float(values.max())
         mean, std = _moments(values, low, high)
+        # Values that differ by less than float32 can divide by are one value.
+        if std < np.finfo(np.float32).tiny:
+            return np.zeros(channel.shape, np.float32)
         return _standardise(_clip(channel, low, high), mean, std)
 
 
