@@ -42,10 +42,11 @@ from edgewise.losses.dice import Dice
 from edgewise.networks.unet import UNet
 from edgewise.plan import Plan, PlanSettings
 from edgewise.run import environment
+from edgewise.run.fit import setting
 from edgewise.run.trained import Trained, predict_all
 from edgewise.training import checkpoint
 from edgewise.training.arithmetic import Arithmetic, Precision, choose
-from edgewise.training.learner import Learner, Setting
+from edgewise.training.learner import Learner
 from edgewise.training.optimise import SGD
 
 
@@ -178,7 +179,7 @@ def train(experiment: Experiment, ready: Ready, options: argparse.Namespace) -> 
     """Seconds of each whole training step, and of its loading and augmentation in this process."""
     plan = ready.plan
     checkpoint.seed_everything(experiment.seed)
-    learner = experiment.method.learner(setting(experiment, ready))
+    learner = experiment.method.learner(setting(experiment, plan, len(ready.dataset.classes), environment.device()))
     patches = Patches(
         cases=ready.prepared,
         ids=tuple(case.id for case in ready.dataset.cases),
@@ -200,23 +201,6 @@ def train(experiment: Experiment, ready: Ready, options: argparse.Namespace) -> 
             seconds["step"].append(time.perf_counter() - start)
             seconds["loading"].append(loaded - start)
     return learner, {name: times[options.warm_up :] for name, times in seconds.items()}
-
-
-def setting(experiment: Experiment, ready: Ready) -> Setting:
-    training = experiment.training
-    return Setting(
-        network=experiment.network,
-        topology=ready.plan.topology(len(ready.dataset.classes)),
-        loss=experiment.loss,
-        spacing=ready.plan.patch_spacing,
-        optimiser=training.optimiser,
-        schedule=training.schedule,
-        steps=training.steps,
-        clip=training.clip,
-        average=training.average,
-        arithmetic=ready.plan.arithmetic,
-        device=environment.device(),
-    )
 
 
 def time_prediction(learner: Learner, experiment: Experiment, ready: Ready, inference: Inference, count: int) -> float:

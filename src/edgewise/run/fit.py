@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from edgewise import experiment as experiments
@@ -135,6 +136,24 @@ def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, cache: Path) 
         )
 
 
+def setting(experiment: Experiment, plan: Plan, classes: int, device: torch.device) -> Setting:
+    """What a method needs to build its learner."""
+    training = experiment.training
+    return Setting(
+        network=experiment.network,
+        topology=plan.topology(classes),
+        loss=experiment.loss,
+        spacing=plan.patch_spacing,
+        optimiser=training.optimiser,
+        schedule=training.schedule,
+        steps=training.steps,
+        clip=training.clip,
+        average=training.average,
+        arithmetic=plan.arithmetic,
+        device=device,
+    )
+
+
 class _Trainer:
     """One training: everything it needs, and its files."""
 
@@ -152,23 +171,7 @@ class _Trainer:
         self.device = environment.device()
         self.progress = Progress()
         checkpoint.seed_everything(experiment.seed)
-        self.learner = experiment.method.learner(self._setting())
-
-    def _setting(self) -> Setting:
-        training = self.experiment.training
-        return Setting(
-            network=self.experiment.network,
-            topology=self.plan.topology(len(self.dataset.classes)),
-            loss=self.experiment.loss,
-            spacing=self.plan.patch_spacing,
-            optimiser=training.optimiser,
-            schedule=training.schedule,
-            steps=training.steps,
-            clip=training.clip,
-            average=training.average,
-            arithmetic=self.plan.arithmetic,
-            device=self.device,
-        )
+        self.learner = experiment.method.learner(setting(experiment, plan, len(dataset.classes), self.device))
 
     def train(self, *, resume: bool) -> None:
         """Train to the end, writing journal and checkpoints."""
