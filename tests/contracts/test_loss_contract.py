@@ -131,6 +131,32 @@ def is_the_same_on_the_fly_and_prepared(loss, space):
     torch.testing.assert_close(loss(logits, labels, spacing=spacing), loss(logits, prepared), rtol=0, atol=0)
 
 
+def ignores_what_is_predicted_where_nobody_knows(loss, space):
+    logits, labels = batch(space)
+    labels[torch.rand(labels.shape, generator=torch.Generator().manual_seed(1)) < 0.3] = 255
+    truth = Truth.of(labels, classes=CLASSES, spacing=anisotropic(space), needs=loss.needs, ignore=255)
+    other = torch.where((labels == 255)[:, None], 30 * torch.randn_like(logits), logits)
+    torch.testing.assert_close(loss(logits, truth), loss(other, truth))
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(logits, truth), logits)
+    assert gradient.isfinite().all()
+    assert (gradient.movedim(1, -1)[labels == 255] == 0).all()
+    assert (gradient != 0).any()
+
+
+def gives_an_image_of_no_weight_no_gradient(loss, space):
+    logits, labels = batch(space)
+    truths = {
+        weights: Truth.of(labels, classes=CLASSES, needs=loss.needs, weights=torch.tensor(weights))
+        for weights in ((1.0, 1.0), (1.0, 0.0), (2.0, 2.0))
+    }
+    torch.testing.assert_close(loss(logits, truths[1.0, 1.0]), loss(logits, labels))
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(logits, truths[1.0, 0.0]), logits)
+    assert (gradient[0] != 0).any()
+    assert (gradient[1] == 0).all()
+
+
 def does_not_depend_on_the_memory_format(loss, space):
     logits, labels = batch(space)
     form = torch.channels_last if len(space) == 2 else torch.channels_last_3d
@@ -152,6 +178,8 @@ CONTRACTS = [
     stays_finite_under_autocast,
     uses_the_spacing_if_it_reads_a_map,
     is_the_same_on_the_fly_and_prepared,
+    ignores_what_is_predicted_where_nobody_knows,
+    gives_an_image_of_no_weight_no_gradient,
     does_not_depend_on_the_memory_format,
     names_a_source_and_its_formula,
 ]
@@ -249,6 +277,16 @@ class Noisy(Mutant):
         return super().of(log_p, truth) + torch.rand(())
 
 
+class Peeks(Mutant):
+    def __call__(self, logits, target, *, spacing="voxels"):
+        return super().__call__(logits, target, spacing=spacing) + logits.square().mean()
+
+
+class Unweighted(Mutant):
+    def of(self, log_p, truth):
+        return super().of(log_p, truth) - log_p.gather(1, truth.labels[:, None]).mean()
+
+
 class Anonymous(Mutant):
     source: ClassVar[str] = "somebody"
 
@@ -262,6 +300,8 @@ MUTANTS = {
     AbsentIsNan: is_finite_for_absent_full_and_tiny_classes,
     HalfSums: stays_finite_under_autocast,
     Blind: uses_the_spacing_if_it_reads_a_map,
+    Peeks: ignores_what_is_predicted_where_nobody_knows,
+    Unweighted: gives_an_image_of_no_weight_no_gradient,
     Noisy: is_the_same_on_the_fly_and_prepared,
     ReadsStorage: does_not_depend_on_the_memory_format,
     Anonymous: names_a_source_and_its_formula,

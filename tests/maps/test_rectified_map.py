@@ -23,7 +23,7 @@ images = hnp.arrays(
 @settings(deadline=None)
 def test_is_minus_the_depth_over_the_deepest_of_the_class(labels, ratio):
     spacing = (ratio, *(1.0,) * (labels.ndim - 1))
-    depth = inside_distance(labels, spacing)
+    depth = inside_distance(torch.from_numpy(labels)[None], spacing)[0].numpy()
     built = rectified(labels, classes=CLASSES, spacing=spacing)
     assert built.dtype == np.float32
     for each in np.unique(labels):
@@ -96,7 +96,9 @@ def test_equal_maps_are_one_key():
 @pytest.mark.parametrize(
     ("labels", "spacing", "error", "message"),
     [
-        (np.zeros((4, 4)), (1.0, 1.0), LabelError, "not integers"),
+        (np.full((4, 4), 1.5), (1.0, 1.0), LabelError, "soft mask must lie in"),
+        (np.full((4, 4), np.nan), (1.0, 1.0), LabelError, "holds NaN"),
+        (np.full((4, 4), "a"), (1.0, 1.0), LabelError, "not integers"),
         (np.full((4, 4), 2), (1.0, 1.0), LabelError, "range from 2 to 2"),
         (np.zeros((4, 4), int), (1.0, 0.0), SpacingError, "positive"),
         (np.zeros((4, 4), int), (1.0,), SpacingError, "two or three axes"),

@@ -2,17 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from edgewise.catalog import Component
 from edgewise.errors import ShapeError, SpacingError
+from edgewise.losses.schedules import Schedule
 from edgewise.maps.base import DistanceMap, checked_spacing
 from edgewise.truth import Truth
-from edgewise.types import Logits, Scalar
+from edgewise.types import Logits, MaskBatch, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,17 @@ class Loss(Component):
         Args:
             log_p: (B, C, *space) float32 or float64 log-softmax over the classes. It is taken once,
                 however many terms a sum has; probabilities are `log_p.exp()`.
-            truth: labels (B, *space) of `C` classes, with the maps in `needs`.
+            truth: labels (B, *space) of `C` classes, with the maps in `needs`. Where labels are unknown,
+                `log_p` has been made certain of class 0, without a gradient; end in `truth.mean` or
+                `truth.over_images`, so that such voxels do not count and image weights do.
         """
+
+    def at(self, epoch: float) -> "Loss":
+        """The loss after `epoch` epochs (which may be a fraction): every schedule in it replaced by its value.
+
+        A loss without schedules is returned as it is. Until this is called schedules count as in epoch 0.
+        """
+        return _at(self, epoch)  # type: ignore[no-any-return]
 
     def __call__(
         self,
@@ -76,7 +86,10 @@ class Loss(Component):
         self._check(logits, truth)
         with torch.autocast(logits.device.type, enabled=False):
             exact = logits if logits.dtype == torch.float64 else logits.float()
-            return self.of(exact.log_softmax(1), truth)
+            log_p = exact.log_softmax(1)
+            if not isinstance(truth.known, str):
+                log_p = _certain_where_unknown(log_p, truth.known)
+            return self.of(log_p, truth)
 
     def _truth(self, logits: Tensor, target: Truth | Tensor, spacing: Sequence[float] | Literal["voxels"]) -> Truth:
         if isinstance(target, Truth):
@@ -104,3 +117,23 @@ class Loss(Component):
                     f"{[str(key) for key in truth.maps] or 'none'}. Build it: "
                     "`Truth.of(labels, ..., needs=loss.needs)`."
                 )
+
+
+def _at(value: Any, epoch: float) -> Any:
+    if isinstance(value, Schedule):
+        return value.value(epoch)
+    if isinstance(value, tuple):
+        moved = tuple(_at(each, epoch) for each in value)
+        return value if all(new is old for new, old in zip(moved, value, strict=True)) else moved
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    new = {each.name: _at(getattr(value, each.name), epoch) for each in fields(value)}
+    changes = {name: each for name, each in new.items() if each is not getattr(value, name)}
+    return replace(value, **changes) if changes else value
+
+
+def _certain_where_unknown(log_p: Logits, known: MaskBatch) -> Logits:
+    """Background with (almost) probability one, and no gradient, where nobody knows the label."""
+    certain = log_p.new_full((1, log_p.shape[1]) + (1,) * (log_p.ndim - 2), -100.0)  # finite: 0 * inf is NaN
+    certain[:, 0] = 0
+    return log_p.where(known[:, None], certain)

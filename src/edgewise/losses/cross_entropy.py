@@ -23,4 +23,4 @@ class CrossEntropy(Loss):
 
     @override
     def of(self, log_p: Logits, truth: Truth) -> Scalar:
-        return -log_p.gather(1, truth.labels[:, None]).mean()
+        return truth.mean(-truth.own(log_p))

@@ -1,7 +1,7 @@
 """A loss on the outputs of several resolutions of one network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from edgewise.errors import ShapeError
 from edgewise.losses.base import Loss
 from edgewise.maps.base import DistanceMap, checked_spacing
-from edgewise.truth import Truth
+from edgewise.truth import Truth, built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def pyramid(truth: Truth, shapes: Sequence[tuple[int, ...]]) -> tuple[Truth, ...
 
 
 def _resized(truth: Truth, shape: tuple[int, ...]) -> Truth:
-    labels = truth.labels
+    labels, known = truth.labels, truth.known
     full = tuple(labels.shape[1:])
     if shape == full:
         return truth
@@ -105,6 +105,7 @@ def _resized(truth: Truth, shape: tuple[int, ...]) -> Truth:
     for axis, (coarse, fine) in enumerate(zip(shape, full, strict=True), start=1):
         centre = (torch.arange(coarse, device=labels.device) * 2 + 1) * fine // (2 * coarse)
         labels = labels.index_select(axis, centre)
+        known = known if isinstance(known, str) else known.index_select(axis, centre)
     sizes = tuple(size * fine / coarse for size, fine, coarse in zip(truth.spacing, full, shape, strict=True))
-    maps = {each: each(labels, classes=truth.classes, spacing=sizes) for each in truth.maps}
-    return Truth(labels=labels, classes=truth.classes, spacing=sizes, maps=maps)
+    maps = built(labels, truth.classes, sizes, tuple(truth.maps))
+    return replace(truth, labels=labels, spacing=sizes, maps=maps, known=known)

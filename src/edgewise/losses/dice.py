@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
 from typing_extensions import override
 
 from edgewise.errors import ExperimentError
 from edgewise.losses.base import Loss
+from edgewise.losses.overlap import Overlap
 from edgewise.truth import Truth
-from edgewise.types import FieldBatch, LabelBatch, Logits, Scalar
-
-PerClass = Float[Tensor, "B C"]
+from edgewise.types import Logits, PerClass, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,31 +45,11 @@ class Dice(Loss):
 
     @override
     def of(self, log_p: Logits, truth: Truth) -> Scalar:
-        p = log_p.exp()
-        overlap, size = _per_class(p.gather(1, truth.labels[:, None]).squeeze(1), truth.labels, truth.classes)
-        predicted = (p if self.denominator == "plain" else p.square()).flatten(2).sum(-1)
-        if self.batch == "pooled":
-            overlap, size, predicted = (each.sum(0, keepdim=True) for each in (overlap, size, predicted))
+        overlap = Overlap.of(log_p, truth, power=1 if self.denominator == "plain" else 2)
         first = 0 if self.background else 1
-        score = (2 * overlap + self.eps) / (predicted + size + self.eps)
-        return 1 - score[:, first:].mean()
+        if self.batch == "pooled":
+            return 1 - self._score(overlap.pooled(truth))[:, first:].mean()
+        return truth.over_images(1 - self._score(overlap)[:, first:])
 
-
-def _per_class(values: FieldBatch, labels: LabelBatch, classes: int) -> tuple[PerClass, PerClass]:
-    """Sum of `values` over the voxels of each class, and the number of those voxels."""
-    return (_scattered if values.device.type == "cpu" else _masked)(values, labels, classes)
-
-
-def _scattered(values: FieldBatch, labels: LabelBatch, classes: int) -> tuple[PerClass, PerClass]:
-    """One pass for all classes; a row of the first axis is short enough to be summed in float32."""
-    rows, index = values.flatten(2), labels.flatten(2)
-    bins = rows.new_zeros(*rows.shape[:2], classes)
-    sums = bins.scatter_add(2, index, rows).sum(1)
-    return sums, bins.scatter_add(2, index, rows.new_ones(()).expand_as(rows)).sum(1)
-
-
-def _masked(values: FieldBatch, labels: LabelBatch, classes: int) -> tuple[PerClass, PerClass]:
-    """One pass a class: on a GPU, scattering collides, which is slow and differs from run to run."""
-    masks = [labels == each for each in range(classes)]
-    sums = torch.stack([values.where(mask, 0).flatten(1).sum(1) for mask in masks], 1)
-    return sums, torch.stack([mask.flatten(1).sum(1) for mask in masks], 1).to(sums.dtype)
+    def _score(self, overlap: Overlap) -> PerClass:
+        return (2 * overlap.both + self.eps) / (overlap.predicted + overlap.true + self.eps)

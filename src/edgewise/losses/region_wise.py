@@ -30,6 +30,5 @@ class RegionWise(Loss):
 
     @override
     def of(self, log_p: Logits, truth: Truth) -> Scalar:
-        p_true = log_p.gather(1, truth.labels[:, None]).squeeze(1).exp()
-        reward = p_true * (1 - truth.maps[rectified])
-        return (1 - reward.mean()) / truth.classes
+        reward = truth.own(log_p).exp() * (1 - truth.maps[rectified])
+        return truth.mean(1 - reward) / truth.classes

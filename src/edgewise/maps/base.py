@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
 from edgewise.catalog import Component
 from edgewise.errors import LabelError, ShapeError, SpacingError
-from edgewise.types import Labels, Spacing
+from edgewise.maps.regions import Regions
+from edgewise.types import LabelBatch, Maps, Spacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,58 +23,122 @@ class DistanceMap(Component):
 
     Two maps of the same kind with equal parameters are equal, so `truth.maps[Rectified()]` finds what
     `Rectified()` made anywhere. Built image by image: nothing crosses the items of a batch.
+
+    Attributes:
+        channels: `own`: one channel, which holds the value of each voxel's own class; or `all`: one a class.
     """
 
     package: ClassVar[str] = "edgewise.maps"
+    channels: ClassVar[Literal["own", "all"]] = "own"
 
+    @property
     @abstractmethod
-    def of(self, labels: Labels, *, classes: int, spacing: Spacing) -> Float[ndarray, "..."]:
-        """The map of one image: (*space), or (C, *space) where one channel cannot hold it; finite.
+    def elsewhere(self) -> float | Literal["own"]:
+        """For a map of one channel: what a voxel holds for every other class; `own`: the same as for its own.
 
-        Called with integer labels in 0..classes-1 and positive sizes, one an axis, in mm.
+        A plain class attribute will do. Not used by a map of all channels.
         """
 
+    @abstractmethod
+    def of(self, regions: Regions) -> Maps:
+        """The map of every image: (B, *space), or (B, C, *space) where `channels` is `all`; float32, finite."""
+
     @overload
-    def __call__(self, labels: ndarray, *, classes: int, spacing: Spacing) -> ndarray: ...
+    def __call__(
+        self, labels: ndarray, *, classes: int, spacing: Sequence[float], channels: Literal["fewest", "all"] = "fewest"
+    ) -> ndarray: ...
     @overload
-    def __call__(self, labels: Tensor, *, classes: int, spacing: Spacing) -> Tensor: ...
-    def __call__(self, labels: Any, *, classes: int, spacing: Spacing) -> Any:
+    def __call__(
+        self, labels: Tensor, *, classes: int, spacing: Sequence[float], channels: Literal["fewest", "all"] = "fewest"
+    ) -> Tensor: ...
+    def __call__(
+        self, labels: Any, *, classes: int, spacing: Sequence[float], channels: Literal["fewest", "all"] = "fewest"
+    ) -> Any:
         """Build the map of an image or of every image of a batch.
 
         Args:
-            labels: (*space) or (B, *space) integers in 0..classes-1 (or a mask), two or three spatial axes.
-                It is a batch when it has one axis more than `spacing` has entries.
+            labels: (*space) or (B, *space) integers in 0..classes-1, two or three spatial axes; for two
+                classes also a mask, boolean or soft (floats in [0, 1], foreground from 0.5 on). It is a batch
+                when it has one axis more than `spacing` has entries.
             classes: number of classes, background included.
             spacing: voxel size along each spatial axis, in mm; ones measure in voxels.
+            channels: `fewest`: one channel if one can hold the map; `all`: a channel for every class.
 
         Returns:
-            float32, of the shape of `labels` (one channel holds every class), numpy for numpy and a tensor on
-            the device of `labels` for a tensor. Tensors on a GPU travel through host memory.
+            float32, on the device of `labels`, numpy for numpy: (*space) or (B, *space), with an axis of
+            `classes` channels before the space where there is more than one.
 
         Raises:
-            LabelError: labels are not integers, or out of range.
+            LabelError: labels are not integers (or a mask in [0, 1] for two classes), or out of range.
             ShapeError: the number of axes fits neither an image nor a batch.
             SpacingError: a size is missing or not positive.
         """
-        if isinstance(labels, Tensor):
-            built = self(labels.detach().cpu().numpy(), classes=classes, spacing=spacing)
-            return torch.from_numpy(built).to(labels.device)
-        checked_spacing(spacing, len(spacing))
-        checked_labels(labels, classes)
-        if labels.dtype == np.bool_:
-            labels = labels.view(np.uint8)
-        if labels.ndim == len(spacing):
-            return np.asarray(self.of(labels, classes=classes, spacing=spacing), dtype=np.float32)
-        if labels.ndim != len(spacing) + 1:
+        sizes = checked_spacing(spacing, len(spacing))
+        tensor = _tensor(labels, classes)
+        if tensor.ndim not in {len(sizes), len(sizes) + 1}:
             raise ShapeError(
-                f"labels of shape {labels.shape} do not fit spacing {spacing}: expected {len(spacing)} axes "
-                f"(an image) or {len(spacing) + 1} (a batch). Drop a channel axis of length 1, or give one "
+                f"labels of shape {tuple(labels.shape)} do not fit spacing {sizes}: expected {len(sizes)} axes "
+                f"(an image) or {len(sizes) + 1} (a batch). Drop a channel axis of length 1, or give one "
                 "size an axis."
             )
-        if len(labels) == 0:
-            return np.zeros(labels.shape, dtype=np.float32)
-        items = [self.of(item, classes=classes, spacing=spacing) for item in labels]
-        return np.stack(items).astype(np.float32, copy=False)
+        batch = tensor if tensor.ndim > len(sizes) else tensor[None]
+        field = self.of(Regions(labels=batch, classes=classes, spacing=sizes))
+        if channels == "all":
+            field = self.expanded(field, batch, classes)
+        field = field if tensor.ndim > len(sizes) else field[0]
+        return field if isinstance(labels, Tensor) else field.numpy()
+
+    def expanded(self, field: Maps, labels: LabelBatch, classes: int) -> Maps:
+        """A built map as one channel a class.
+
+        Args:
+            field: (B, *space) or (B, C, *space), as `of` makes it.
+            labels: (B, *space), those it was made of.
+            classes: number of classes C.
+
+        Returns:
+            (B, C, *space): `field` itself if it has all channels.
+        """
+        if self.channels == "all":
+            return field
+        if self.elsewhere == "own":
+            return field[:, None].expand(-1, classes, *field.shape[1:])
+        full = field.new_full((len(field), classes, *field.shape[1:]), self.elsewhere)
+        return torch.scatter(full, 1, labels[:, None].long(), field[:, None])
+
+
+def _tensor(labels: ndarray | Tensor, classes: int) -> Tensor:
+    """Labels or a mask, array or tensor, as a contiguous tensor of integers in 0..classes-1."""
+    labels = labels.detach() if isinstance(labels, Tensor) else _from_array(np.asarray(labels))
+    if labels.is_floating_point() and classes == 2:
+        labels = _hard(labels)
+    checked_labels(labels, classes)
+    return compact(labels, classes)
+
+
+def compact(labels: Tensor, classes: int) -> Tensor:
+    """Labels in 0..classes-1, contiguous, one byte each if that will do."""
+    return labels.to(torch.uint8 if classes <= 256 else torch.int64).contiguous()
+
+
+def _from_array(labels: ndarray) -> Tensor:
+    """A tensor of an array of any numeric type, byte order and layout, some of which torch does not know."""
+    wide = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "float16": np.float32}
+    known = wide.get(labels.dtype.name, labels.dtype.newbyteorder("="))
+    if labels.dtype.kind not in "iubf":
+        raise LabelError(f"labels are {labels.dtype}, not integers: convert them (`.astype(int)`).")
+    plain = np.ascontiguousarray(labels, dtype=known).reshape(labels.shape)
+    awkward = not plain.flags.writeable or any(stride < 0 for stride in plain.strides)
+    return torch.from_numpy(plain.copy() if awkward else plain)
+
+
+def _hard(mask: Tensor) -> Tensor:
+    if not ((mask >= 0) & (mask <= 1)).all():  # NaN is neither
+        raise LabelError(
+            f"a soft mask must lie in [0, 1], but this {mask.dtype} array does not (or holds NaN): give integer "
+            "labels, or probabilities (`logits.sigmoid()`)."
+        )
+    return (mask >= 0.5).byte()
 
 
 def checked_spacing(spacing: Sequence[float] | Literal["voxels"], ndim: int) -> Spacing:
@@ -89,31 +153,29 @@ def checked_spacing(spacing: Sequence[float] | Literal["voxels"], ndim: int) -> 
         return (1.0,) * ndim
     if len(spacing) != ndim or ndim not in {2, 3} or not all(size > 0 and math.isfinite(size) for size in spacing):
         raise SpacingError(
-            f"spacing {spacing} does not fit a {ndim}D image: expected {ndim} positive sizes in mm, for two "
+            f"spacing {tuple(spacing)} does not fit a {ndim}D image: expected {ndim} positive sizes in mm, for two "
             "or three axes. Pass the case's spacing, or (1.0,) * ndim to measure in voxels."
         )
     return tuple(float(size) for size in spacing)
 
 
-def checked_labels(labels: ndarray | Tensor, classes: int) -> None:
-    """Raise unless `labels` are integers (or a boolean mask) in 0..classes-1.
+def checked_labels(labels: Tensor, classes: int) -> None:
+    """Raise unless `labels` are integers in 0..classes-1.
 
     Raises:
         LabelError: they are not.
     """
-    if isinstance(labels, Tensor):
-        integral = not (labels.is_floating_point() or labels.is_complex())
-        low, high = (int(v) for v in labels.aminmax()) if integral and labels.numel() else (0, 0)
-    else:
-        integral = labels.dtype.kind in "iub"
-        low, high = (int(labels.min()), int(labels.max())) if integral and labels.size else (0, 0)
-    if not integral:
+    if labels.is_floating_point() or labels.is_complex():
         raise LabelError(
             f"labels are {labels.dtype}, not integers: round resampled labels with nearest interpolation, "
             "then convert them (numpy: `.astype(int)`, torch: `.long()`)."
         )
+    if labels.dtype == torch.bool or not labels.numel():
+        return
+    low, high = (int(value) for value in labels.aminmax())
     if low < 0 or high >= classes:
         raise LabelError(
             f"labels range from {low} to {high}, but there are {classes} classes (0 to {classes - 1}): "
-            "raise the number of classes, or map other values (such as an ignore label) to the background."
+            "raise the number of classes, or name an ignored value (`Truth.of(..., ignore=...)`) or map it to the "
+            "background."
         )

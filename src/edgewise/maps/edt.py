@@ -1,12 +1,13 @@
-"""Exact Euclidean distance transforms of label images, in mm."""
+"""Exact Euclidean distance transforms of label images, in mm, on the device of the labels."""
 
 import edt
 import numpy as np
+import torch
 
-from edgewise.types import Field, Labels, Spacing
+from edgewise.types import FieldBatch, LabelBatch, Spacing
 
 
-def inside_distance(labels: Labels, spacing: Spacing) -> Field:
+def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
     r"""Distance from every voxel centre to the nearest voxel centre of another class, in mm.
 
     $d_{in}(x) = \min_{y:\, t(y) \ne t(x)} \lVert x - y \rVert$. The classes partition the image, so one
@@ -14,24 +15,24 @@ def inside_distance(labels: Labels, spacing: Spacing) -> Field:
     it.
 
     Args:
-        labels: (*space) integers, not negative.
-        spacing: voxel size along each axis, in mm.
+        labels: (B, *space) integers, not negative.
+        spacing: voxel size along each spatial axis, in mm.
 
     Returns:
-        (*space) float32, at least the smallest voxel size. The edge of the image is no boundary. Where one
-        class fills the image there is no other voxel to measure to: the smallest voxel size everywhere.
+        (B, *space) float32, at least the smallest voxel size. The edge of the image is no boundary. Where one
+        class fills an image there is no other voxel to measure to: the smallest voxel size everywhere.
 
     Example:
-        >>> inside_distance(np.array([[0, 0, 1, 1, 1, 0]]), (1.0, 0.5))
-        array([[1. , 0.5, 0.5, 1. , 0.5, 0.5]], dtype=float32)
+        >>> inside_distance(torch.tensor([[[0, 0, 1, 1, 1, 0]]]), (1.0, 0.5))
+        tensor([[[1.0000, 0.5000, 0.5000, 1.0000, 0.5000, 0.5000]]])
     """
+    images = [_one(image, spacing) for image in labels.cpu().numpy()]
+    return torch.from_numpy(np.stack(images) if images else np.zeros(labels.shape, np.float32)).to(labels.device)
+
+
+def _one(labels: np.ndarray, spacing: Spacing) -> np.ndarray:
     if labels.size == 0 or (labels == labels.flat[0]).all():
         return np.full(labels.shape, min(spacing), dtype=np.float32)
-    distance: Field = edt.edt(_shifted(labels), anisotropy=spacing, black_border=False)
+    shifted = np.ascontiguousarray(labels, dtype=np.uint32) + 1  # 0 is outside to the library
+    distance: np.ndarray = edt.edt(shifted, anisotropy=spacing, black_border=False, parallel=torch.get_num_threads())
     return distance
-
-
-def _shifted(labels: Labels) -> Labels:
-    """Labels plus one: the library takes 0 for outside, and big-endian input silently for zeros."""
-    narrow = int(labels.max()) < np.iinfo(np.uint8).max
-    return np.ascontiguousarray(np.add(labels, 1, dtype=np.uint8 if narrow else np.uint32, casting="unsafe"))

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
 from typing_extensions import override
 
 from edgewise.maps.base import DistanceMap
-from edgewise.maps.edt import inside_distance
-from edgewise.types import Field, Labels, Spacing
+from edgewise.maps.regions import Regions
+from edgewise.types import FieldBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +18,22 @@ class Rectified(DistanceMap):
     every other class. Only the own-class value is stored: one channel, in [-1, 0). A class that fills the
     image, and a class of one voxel, is -1; an absent class has no voxel here, which is +1 everywhere in the
     full form.
+
+    Attributes:
+        per: what the largest distance is taken over: the whole `class`, as in the paper, or each connected
+            `component` of it, so that a small lesion beside a large one counts fully.
     """
 
     kind: Literal["rectified"] = "rectified"
+    per: Literal["class", "component"] = "class"
+    elsewhere: ClassVar = 1.0
     source: ClassVar[str] = "Valverde & Tohka 2022, Eq. 4, doi:10.1016/j.patcog.2022.109208"
 
     @override
-    def of(self, labels: Labels, *, classes: int, spacing: Spacing) -> Field:
-        """The own-class value, (*space) float32 in [-1, 0)."""
-        inside = inside_distance(labels, spacing)
-        index = labels.astype(np.intp, copy=False)
-        deepest = np.zeros(classes, dtype=np.float32)
-        np.maximum.at(deepest, index.ravel(), inside.ravel())
-        inside /= -deepest[index]
-        return inside
+    def of(self, regions: Regions) -> FieldBatch:
+        """The own-class value, (B, *space) float32 in [-1, 0)."""
+        parts = regions.by_class if self.per == "class" else regions.components
+        return -regions.inside / parts.largest(regions.inside)
 
 
 rectified = Rectified()
