@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import edgewise as package
+from edgewise.maps import Rectified, rectified
 
 SHAPE = (12, 12, 8)
 
@@ -384,6 +385,58 @@ def test_evaluate_refuses_a_table_that_cannot_be_written(data, edgewise, tmp_pat
     for out in (tmp_path / "file" / "scores.csv", tmp_path, tmp_path / "scores.json"):
         require_one_message(edgewise("evaluate", labels, labels, "--out", out), 2, str(tmp_path), "cannot write")
     assert not (tmp_path / "scores.json").exists()
+
+
+def test_maps_writes_a_map_on_the_grid_of_the_labels(data, edgewise, tmp_path):
+    out = tmp_path / "new" / "map.nii.gz"
+    done = edgewise("maps", label(data), "--kind", "rectified", "--set", "per=component", "--out", out)
+    assert (done.code, done.err) == (0, "")
+    assert str(out) in done.out
+    written, labels = nib.load(out), nib.load(label(data))
+    np.testing.assert_array_equal(written.affine, labels.affine)
+    assert written.get_data_dtype() == np.float32
+    expected = Rectified(per="component")(np.asarray(labels.dataobj), classes=2, spacing=(2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(np.asarray(written.dataobj), expected)
+
+
+def test_maps_writes_all_channels_on_the_fourth_axis_and_measures_in_voxels_if_told(data, edgewise, tmp_path):
+    out = tmp_path / "map.nii"
+    wanted = ("--channels", "all", "--classes", 3, "--units", "voxels")
+    assert edgewise("maps", label(data), "--kind", "rectified", "--out", out, *wanted).code == 0
+    written = np.asarray(nib.load(out).dataobj)
+    expected = rectified(labels_of(1), classes=3, spacing=(1.0, 1.0, 1.0), channels="all")
+    np.testing.assert_array_equal(np.moveaxis(written, -1, 0), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--kind", "rectifed"), "Did you mean `rectified`?"),
+        (("--kind", "rectified", "--set", "pr=class"), "pr: unknown key. Did you mean `per`?"),
+        (("--kind", "rectified", "--set", "per=klass"), "per: input should be 'class' or 'component'"),
+        (("--kind", "rectified", "--set", "per"), "not of the form"),
+        (("--kind", "rectified", "--classes", "1"), "holds label 1, but --classes is 1: give 2 or more"),
+    ],
+)
+def test_maps_refuses_what_does_not_fit_and_writes_nothing(arguments, part, data, edgewise, tmp_path):
+    out = tmp_path / "out" / "map.nii.gz"
+    done = edgewise("maps", label(data), "--out", out, *arguments)
+    assert done.code == 2
+    assert part in done.err
+    assert "Traceback" not in done.err
+    assert not out.parent.exists()
+
+
+def test_maps_refuses_a_file_that_holds_no_labels(data, edgewise, tmp_path):
+    done = edgewise("maps", image(data), "--kind", "rectified", "--out", tmp_path / "map.nii.gz")
+    assert done.code == 2
+    assert "is not an integer" in done.err
+    picture = edgewise("maps", label(data), "--kind", "rectified", "--out", tmp_path / "map.png")
+    assert picture.code == 2
+    assert "ends in .nii.gz or .nii" in picture.err
+    missing = edgewise("maps", tmp_path / "nothing.nii", "--kind", "rectified", "--out", tmp_path / "map.nii.gz")
+    assert missing.code == 2
+    assert "there is no such file" in missing.err
 
 
 def test_report_wants_a_run(data, edgewise, tmp_path):

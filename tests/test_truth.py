@@ -52,3 +52,56 @@ def test_moves_with_all_its_maps():
 def test_what_does_not_fit_is_one_clear_error(labels, spacing, error, message):
     with pytest.raises(error, match=message):
         Truth.of(labels, classes=3, spacing=spacing)
+
+
+LABELS = torch.tensor([[[0, 1, 9], [1, 1, 9]], [[0, 0, 0], [9, 0, 1]]])
+KNOWN = LABELS != 9
+
+
+def test_unlabelled_voxels_are_background_to_the_maps_and_marked():
+    truth = Truth.of(LABELS, classes=2, needs=(rectified,), ignore=9)
+    torch.testing.assert_close(truth.known, KNOWN)
+    filled = LABELS.where(KNOWN, 0)
+    torch.testing.assert_close(truth.labels, filled)
+    torch.testing.assert_close(truth.maps[rectified], rectified(filled, classes=2, spacing=(1.0, 1.0)))
+
+
+def test_the_mean_is_over_known_voxels_and_weighs_images():
+    values = torch.arange(12.0).reshape(2, 2, 3)
+    known = Truth.of(LABELS, classes=2, ignore=9)
+    torch.testing.assert_close(known.mean(values), values[KNOWN].mean())
+    weights = torch.tensor([0.5, 2.0])
+    weighed = Truth.of(LABELS.where(KNOWN, 0), classes=2, weights=weights)
+    torch.testing.assert_close(weighed.mean(values), (values * weights[:, None, None]).mean())
+    torch.testing.assert_close(weighed.over_images(values[:, 0]), (values[:, 0] * weights[:, None]).mean())
+    both = Truth.of(LABELS, classes=2, ignore=9, weights=weights)
+    torch.testing.assert_close(both.mean(values), (values * weights[:, None, None])[KNOWN].mean())
+
+
+def test_a_batch_of_which_nothing_is_known_has_mean_zero():
+    nothing = Truth.of(torch.full((1, 3, 3), 255), classes=2, ignore=255)
+    assert nothing.mean(torch.ones(1, 3, 3)) == 0
+
+
+def test_the_own_value_is_that_of_the_true_class():
+    labels = torch.tensor([[[0, 2], [1, 1]]])
+    values = torch.arange(12.0).reshape(1, 3, 2, 2)
+    own = Truth.of(labels, classes=3).own(values)
+    torch.testing.assert_close(own, torch.tensor([[[0.0, 9.0], [6.0, 7.0]]]))
+
+
+def test_a_truth_moves_with_all_it_carries():
+    truth = Truth.of(LABELS, classes=2, needs=(rectified,), ignore=9, weights=torch.ones(2)).to("meta")
+    carried = (truth.labels, truth.known, truth.weights, truth.maps[rectified])
+    assert {each.device.type for each in carried} == {"meta"}
+
+
+def test_a_class_cannot_be_ignored():
+    with pytest.raises(LabelError, match="ignore=1 is one of the 2 classes"):
+        Truth.of(LABELS, classes=2, ignore=1)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, float("nan")], [[1.0, 1.0]]])
+def test_weights_that_do_not_fit_the_images_are_refused(weights):
+    with pytest.raises(ShapeError, match="one finite number >= 0 an image"):
+        Truth.of(LABELS, classes=2, ignore=9, weights=torch.tensor(weights))

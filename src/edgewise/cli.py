@@ -135,6 +135,37 @@ def report(runs: Annotated[list[Path], Parameter(negative=())], *, out: Path | L
     return DONE
 
 
+@app.command
+def maps(
+    labels: Path,
+    *,
+    kind: str,
+    out: Path,
+    set: Annotated[list[str], Parameter(negative=())] | None = None,  # noqa: A002 - the option's name
+    classes: int | Literal["auto"] = "auto",
+    channels: Literal["fewest", "all"] = "fewest",
+    units: Literal["mm", "voxels"] = "mm",
+) -> int:
+    """Write a distance map of a label file as NIfTI, on the grid of the labels.
+
+    Args:
+        labels: label file.
+        kind: which map; see `edgewise list maps`.
+        out: NIfTI file to write, float32; several channels lie on its fourth axis.
+        set: a parameter of the map, such as `--set per=component`; may be repeated.
+        classes: number of classes, background included; "auto" is the largest label plus one.
+        channels: "fewest" writes one channel where one can hold the map, "all" one channel a class.
+        units: measure in mm, or in voxels.
+    """
+    from edgewise.experiment import component
+    from edgewise.maps.base import DistanceMap
+    from edgewise.run.maps import maps as work
+
+    recipe = component(DistanceMap, kind, set or ())  # type: ignore[type-abstract]
+    print(work(labels, recipe, out, classes=classes, channels=channels, units=units))
+    return DONE
+
+
 @app.command(name="list")
 def list_(
     what: Catalogue | Literal["schema"] = "losses",

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from edgewise.catalog import Component
 from edgewise.data.augment import Augmentation
 from edgewise.errors import ExperimentError
 from edgewise.inference.sliding import Inference
@@ -26,6 +27,7 @@ from edgewise.networks.residual_unet import ResidualUNet
 from edgewise.plan import Plan, PlanSettings
 from edgewise.training.optimise import AdamW, AnyOptimiser, AnySchedule, Poly
 
+C = TypeVar("C", bound=Component)
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -69,6 +71,7 @@ class Training:
 
     Attributes:
         steps: training steps.
+        epoch: training steps that make an epoch, the unit of time of a loss's schedules; 250 as in nnU-Net.
         minutes: wall time after which training ends early; `.inf` for no limit. It ends a run, it does not shape it.
         optimiser: adamw, adam or sgd.
         schedule: poly, step or plateau.
@@ -82,6 +85,7 @@ class Training:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     steps: Count = 4000
+    epoch: Count = 250
     minutes: Annotated[float, Field(gt=0)] = float("inf")
     optimiser: Annotated[AnyOptimiser, Field(discriminator="kind")] = AdamW()
     schedule: Annotated[AnySchedule, Field(discriminator="kind")] = Poly()
@@ -195,12 +199,43 @@ def parse(content: dict[str, Any], where: str) -> Experiment:
         raise ExperimentError(f"{where} is not a valid experiment:\n{lines}") from error
 
 
-def _change(content: dict[str, Any], change: str) -> None:
-    """Apply one `key.key=value`; a new `kind` starts its mapping afresh, as the old keys belong to the old kind."""
+def component(base: type[C], kind: str, changes: Sequence[str] = ()) -> C:
+    """One component of a catalogue, from its kind and changes such as `per=component`.
+
+    Raises:
+        ExperimentError: there is no such kind, or a change is misspelt or mistyped; the message names the nearest.
+    """
+    content: dict[str, Any] = {"kind": kind}
+    for change in changes:
+        parents, last, value = _parsed(change)
+        node = content
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    try:
+        return TypeAdapter(base).validate_python(content)
+    except ValidationError as error:
+        problems = explain(base, error.errors())
+        raise ExperimentError("; ".join(problem.removeprefix(".") for problem in problems[:5])) from error
+
+
+def _parsed(change: str) -> tuple[list[str], str, Any]:
+    """`key.key=value` as the keys on the way, the last key, and the value, which is YAML."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise ExperimentError(f"--set {change!r} is not of the form key.key=value, such as training.steps=500.")
     *parents, last = key.strip().split(".")
+    try:
+        return parents, last, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(
+            f"--set {change!r}: the value is not valid YAML. Quote it, as in key='[1, 2]'."
+        ) from error
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    """Apply one `key.key=value`; a new `kind` starts its mapping afresh, as the old keys belong to the old kind."""
+    parents, last, value = _parsed(change)
     node: Any = content
     usual: Any = dump(Experiment(name="default"))
     for parent in parents:
@@ -210,12 +245,6 @@ def _change(content: dict[str, Any], change: str) -> None:
             raise ExperimentError(f"--set {change!r}: `{parent}` holds {node!r}, not keys.")
         if isinstance(usual, dict) and "kind" in usual:  # what the file leaves out is of the default kind
             node.setdefault("kind", usual["kind"])
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ExperimentError(
-            f"--set {change!r}: the value is not valid YAML. Quote it, as in key='[1, 2]'."
-        ) from error
     if last == "kind" and node.get("kind") != value:
         node.clear()
     node[last] = value

@@ -72,7 +72,7 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _walk(root: type[Any], loc: tuple[int | str, ...], *, unknown: bool) -> tuple[str, list[str]]:
     """The path of an error as the file spells it (no union tags), and the keys known beside its last one."""
-    path, types, known = "", [root], list[str]()
+    path, types, known = "", list(_choices(root)), list[str]()
     for place, step in enumerate(loc, start=1):
         if isinstance(step, int):
             path += f"[{step}]"

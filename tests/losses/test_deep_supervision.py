@@ -55,6 +55,38 @@ def test_prepared_levels_give_the_same_loss():
     torch.testing.assert_close(loss(levels, truths), loss(levels, truth), rtol=0, atol=0)
 
 
+def test_upsampled_outputs_are_compared_with_the_full_labels_and_their_maps():
+    levels = outputs((8, 12), (4, 6))
+    truth = Truth.of(LABELS, classes=3, spacing=(2.0, 1.0), needs=(rectified,))
+    up = torch.nn.functional.interpolate(levels[1], size=(8, 12), mode="bilinear", align_corners=False)
+    expected = (2 * RegionWise()(levels[0], truth) + RegionWise()(up, truth)) / 3
+    loss = DeepSupervision(loss=RegionWise(), reading="upsampled_outputs")
+    torch.testing.assert_close(loss(levels, truth), expected)
+    torch.testing.assert_close(loss(levels, LABELS, spacing=(2.0, 1.0)), expected)
+
+
+def test_the_two_readings_differ_for_a_structure_that_a_coarse_level_loses():
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[0, 3, 3] = 1  # a coarse voxel's centre is at 2
+    coarse = torch.zeros(1, 2, 2, 2, requires_grad=True)
+    full = torch.zeros(1, 2, 8, 8)
+    gradients = []
+    for reading in ("resized_labels", "upsampled_outputs"):
+        loss = DeepSupervision(loss=Dice(background=False), reading=reading)([full, coarse], labels)
+        gradients.append(torch.autograd.grad(loss, coarse)[0][0, 1])
+    assert (gradients[0] >= 0).all()  # nothing there to find
+    assert gradients[1].min() < 0  # the voxel is there
+
+
+def test_unlabelled_voxels_and_image_weights_reach_the_coarse_levels():
+    labels = LABELS.clone()
+    labels[:, ::3] = 255
+    truth = Truth.of(labels, classes=3, ignore=255, weights=torch.tensor([1.0, 0.0]))
+    _, coarse = pyramid(truth, [(8, 12), (4, 6)])
+    torch.testing.assert_close(coarse.known, truth.known[:, 1::2, 1::2])
+    torch.testing.assert_close(coarse.weights, truth.weights)
+
+
 def test_no_outputs_or_too_few_truths_are_refused():
     loss = DeepSupervision(loss=Dice())
     with pytest.raises(ShapeError, match="no outputs"):

@@ -27,6 +27,7 @@ def setting(optimiser, schedule):
         optimiser=optimiser,
         schedule=schedule,
         steps=4,
+        epoch=2,
         clip=12.0,
         average=0.9,
         arithmetic=Arithmetic(threads=1),

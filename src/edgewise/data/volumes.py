@@ -178,8 +178,13 @@ def _checked_affine(path: Path, affine: NDArray[np.float64], ndim: int) -> Affin
     return affine
 
 
-def write_volume(path: Path, stored: NDArray[np.uint8], grid: Grid) -> None:
+def write_volume(path: Path, stored: NDArray[Any], grid: Grid) -> None:
     """Write an array that already lies on the stored grid, atomically; the suffix of `path` is the format.
+
+    Args:
+        path: the file to write.
+        stored: (*space), or for NIfTI also (x, y, z, channel); uint8 or float32, which the file then holds unscaled.
+        grid: the grid it lies on.
 
     Raises:
         OutputError: the file cannot be written, or its suffix is not `.nii.gz`, `.nii`, `.nrrd` or `.mha`.
@@ -194,13 +199,13 @@ def write_volume(path: Path, stored: NDArray[np.uint8], grid: Grid) -> None:
             _write_itk(temporary, stored, grid)
 
 
-def _write_nifti(path: Path, stored: NDArray[np.uint8], grid: Grid) -> None:
+def _write_nifti(path: Path, stored: NDArray[Any], grid: Grid) -> None:
     header, affine = _nifti_header(grid.path), None
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     if header is None:
         affine = grid.affine
     image = kind(stored, affine, header)
-    image.header.set_data_dtype(np.uint8)
+    image.header.set_data_dtype(stored.dtype)
     image.header["cal_max"] = image.header["cal_min"] = 0
     image.header.set_intent("none")
     image.header.extensions.clear()
@@ -219,7 +224,7 @@ def _nifti_header(path: Path) -> Any:
     return header.as_byteswapped("<")
 
 
-def _write_itk(path: Path, stored: NDArray[np.uint8], grid: Grid) -> None:
+def _write_itk(path: Path, stored: NDArray[Any], grid: Grid) -> None:
     sitk = _simpleitk()
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored.T))
     size = stored.ndim

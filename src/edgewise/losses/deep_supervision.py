@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from edgewise.errors import ShapeError
 from edgewise.losses.base import Loss
@@ -17,17 +18,22 @@ from edgewise.truth import Truth, built
 class DeepSupervision:
     r"""Weighted mean of one loss over outputs from full to coarse, with weights $\propto 2^{-i}$.
 
-    Each output is compared with the labels resized to it (nearest) and with maps built from those labels at
-    the spacing of that level. Which levels take part is the network's choice: pass the outputs that should
-    count.
+    Which levels take part is the network's choice: pass the outputs that should count. There are two readings
+    of what a coarse output is compared with; with distance maps they differ, because a distance transform does
+    not commute with resizing.
 
     Source: Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
 
     Attributes:
         loss: the loss of every level.
+        reading: `resized_labels`: labels resized to the output (nearest), and maps built from those at the
+            spacing of that level; as nnU-Net and the region-wise paper do. `upsampled_outputs`: the output
+            interpolated linearly to full resolution, with the full labels and their maps, built once; small
+            structures do not vanish, and each level costs a loss at full resolution.
     """
 
     loss: Loss
+    reading: Literal["resized_labels", "upsampled_outputs"] = "resized_labels"
 
     @property
     def needs(self) -> tuple[DistanceMap, ...]:
@@ -57,6 +63,8 @@ class DeepSupervision:
         """
         if not outputs:
             raise ShapeError("deep supervision got no outputs: pass the logits of each level, full resolution first.")
+        if self.reading == "upsampled_outputs":
+            outputs = [_upsampled(logits, outputs[0]) for logits in outputs]
         truths = self._truths(outputs, target, spacing)
         if len(truths) != len(outputs):
             raise ShapeError(f"{len(outputs)} outputs, but {len(truths)} truths: pass one truth a level.")
@@ -77,6 +85,13 @@ class DeepSupervision:
         if not isinstance(target, Truth):
             return target
         return pyramid(target, [tuple(logits.shape[2:]) for logits in outputs])
+
+
+def _upsampled(logits: Tensor, full: Tensor) -> Tensor:
+    if logits.shape[2:] == full.shape[2:]:
+        return logits
+    mode = "bilinear" if logits.ndim == 4 else "trilinear"
+    return interpolate(logits.float(), size=full.shape[2:], mode=mode, align_corners=False)
 
 
 def pyramid(truth: Truth, shapes: Sequence[tuple[int, ...]]) -> tuple[Truth, ...]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -88,7 +89,7 @@ class DistanceMap(Component):
         field = field if tensor.ndim > len(sizes) else field[0]
         return field if isinstance(labels, Tensor) else field.numpy()
 
-    def expanded(self, field: Maps, labels: LabelBatch, classes: int) -> Maps:
+    def expanded(self, field: Maps, labels: LabelBatch, classes: int) -> Float[Tensor, "B C *space"]:
         """A built map as one channel a class.
 
         Args:

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from typing_extensions import override
 
 from edgewise.data.batches import Batch
+from edgewise.losses.base import Loss
 from edgewise.losses.deep_supervision import DeepSupervision
 from edgewise.methods.base import Method
 from edgewise.training.learner import Learner, Setting
@@ -24,19 +25,24 @@ class Supervised(Method):
 
     The average follows the weights closely at first and slowly later: its decay is min(average, (1 + n) / (10 + n))
     after n steps.
+
+    Attributes:
+        deep_supervision: how the coarse outputs of a network that has them are compared with the labels: labels
+            resized to the output, or the output upsampled to the labels.
     """
 
     kind: Literal["supervised"] = "supervised"
+    deep_supervision: Literal["resized_labels", "upsampled_outputs"] = "resized_labels"
     source: ClassVar = "Polyak and Juditsky 1992, doi:10.1137/0330046 (averaging)"
 
     @override
     def learner(self, setting: Setting) -> Learner:
-        return _Learner(setting)
+        return _Learner(setting, self.deep_supervision)
 
 
 class _Learner:
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+    def __init__(self, setting: Setting, reading: Literal["resized_labels", "upsampled_outputs"]) -> None:
+        self._setting, self._reading = setting, reading
         network = setting.network.build(setting.topology)
         self._network = setting.arithmetic.placed(network, setting.device, setting.topology.dims).train()
         self._average = deepcopy(self._network).eval().requires_grad_(requires_grad=False)
@@ -50,7 +56,7 @@ class _Learner:
         self.rate = self._rate.at(step)
         with setting.arithmetic.autocast(setting.device):
             logits = self._network(setting.arithmetic.arrange(batch.image))
-        loss = self._loss(logits, batch.labels)
+        loss = self._loss(logits, batch.labels, setting.loss.at(step / setting.epoch))
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimiser)
@@ -60,14 +66,13 @@ class _Learner:
         self._follow(step)
         return float(loss.detach())
 
-    def _loss(self, logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
-        setting = self._setting
+    def _loss(self, logits: Tensor | Sequence[Tensor], labels: Tensor, loss: Loss) -> Tensor:
+        classes, spacing = self._setting.topology.classes, self._setting.spacing
         if isinstance(logits, Tensor):
             logits = (logits,)
         if len(logits) > 1:
-            return DeepSupervision(loss=setting.loss)(logits, labels, spacing=setting.spacing)
-        truth = Truth.of(labels, classes=setting.topology.classes, spacing=setting.spacing, needs=setting.loss.needs)
-        return setting.loss(logits[0], truth)
+            return DeepSupervision(loss=loss, reading=self._reading)(logits, labels, spacing=spacing)
+        return loss(logits[0], Truth.of(labels, classes=classes, spacing=spacing, needs=loss.needs))
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:

@@ -147,6 +147,7 @@ def setting(experiment: Experiment, plan: Plan, classes: int, device: torch.devi
         optimiser=training.optimiser,
         schedule=training.schedule,
         steps=training.steps,
+        epoch=training.epoch,
         clip=training.clip,
         average=training.average,
         arithmetic=plan.arithmetic,

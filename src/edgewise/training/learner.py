@@ -26,6 +26,7 @@ class Setting:
         optimiser: which optimiser, and how fast.
         schedule: how its rate changes.
         steps: training steps in all.
+        epoch: training steps that a loss's schedules call an epoch.
         clip: gradient norms are scaled down to this.
         average: decay of the moving average of the weights; 0 uses the last weights.
         arithmetic: precision, memory format, threads.
@@ -39,6 +40,7 @@ class Setting:
     optimiser: AnyOptimiser
     schedule: AnySchedule
     steps: int
+    epoch: int
     clip: float
     average: float
     arithmetic: Arithmetic
