@@ -27,10 +27,12 @@ class DistanceMap(Component):
 
     Attributes:
         channels: `own`: one channel, which holds the value of each voxel's own class; or `all`: one a class.
+        values: `measures`; or `names`, which cannot be averaged, interpolated or compared between images.
     """
 
     package: ClassVar[str] = "edgewise.maps"
     channels: ClassVar[Literal["own", "all"]] = "own"
+    values: ClassVar[Literal["measures", "names"]] = "measures"
 
     @property
     @abstractmethod

@@ -1,6 +1,7 @@
 """What distance maps are made of: the classes of a batch of label images, and their geometry."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -47,6 +48,43 @@ class Regions:
     def foreground(self) -> Bool[Tensor, "B *space"]:
         """Where the label is not 0."""
         return self.labels > 0
+
+    @cached_property
+    def crop(self) -> "Regions":
+        """The smallest box that holds the foreground of every image, and one voxel around it where there is one.
+
+        Distances inside foreground classes are the same in it, because its outer layer is background. On a GPU it is
+        the whole image: to know the box, the host would have to wait.
+        """
+        box = self._box
+        whole = all(side.indices(size) == (0, size, 1) for side, size in zip(box, self.labels.shape[1:], strict=True))
+        return self if whole else replace(self, labels=self.labels[:, *box].contiguous())
+
+    @cached_property
+    def _box(self) -> tuple[slice, ...]:
+        if self.labels.device.type != "cpu":
+            return (slice(None),) * (self.labels.ndim - 1)
+        occupied, box = self.foreground.any(0), list[slice]()
+        for axis in range(occupied.ndim):
+            where = occupied.any([other for other in range(occupied.ndim) if other != axis]).nonzero().flatten().tolist()
+            box.append(slice(max(where[0] - 1, 0), where[-1] + 2) if where else slice(0, 0))
+        return tuple(box)
+
+    def on_foreground(self, field: Callable[["Regions"], FieldBatch]) -> FieldBatch:
+        """A field of the inside of foreground classes, computed on the crop alone; 0 on the background.
+
+        Args:
+            field: values at every voxel of the regions it is given, of which those on the background do not matter.
+        """
+        inner = self.crop
+        if inner.labels.numel() == 0:
+            return self.labels.new_zeros(self.labels.shape, dtype=torch.float32)
+        values = field(inner) * inner.foreground
+        if inner is self:
+            return values
+        whole = values.new_zeros(self.labels.shape)
+        whole[:, *self._box] = values
+        return whole
 
     @cached_property
     def masks(self) -> Bool[Tensor, "B C *space"]:
