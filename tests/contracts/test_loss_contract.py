@@ -117,11 +117,16 @@ def stays_finite_under_autocast(loss, space):
         torch.testing.assert_close(value.double(), loss(half.detach().double(), labels), rtol=1e-4, atol=1e-4)
 
 
-def uses_the_spacing_if_it_reads_a_map(loss, space):
+def uses_the_spacing_if_a_map_that_it_reads_does(loss, space):
     logits, _ = batch(space)
     labels = blobs(space)
-    isotropic, stretched = (loss(logits, labels, spacing=s) for s in ((1.0,) * len(space), anisotropic(space)))
-    assert bool(isotropic != stretched) is bool(loss.needs)
+    labels[:, -1, ..., :1] = 1  # a second piece of class 1
+    spacings = ((1.0,) * len(space), anisotropic(space))
+    isotropic, stretched = (Truth.of(labels, classes=CLASSES, spacing=s, needs=loss.needs) for s in spacings)
+    used = any(bool((isotropic.maps[need] != stretched.maps[need]).any()) for need in loss.needs)
+    differs = bool(loss(logits, isotropic) != loss(logits, stretched))
+    assert differs or not used
+    assert loss.needs or not differs
 
 
 def is_the_same_on_the_fly_and_prepared(loss, space):
@@ -176,7 +181,7 @@ CONTRACTS = [
     prefers_the_truth,
     is_finite_for_absent_full_and_tiny_classes,
     stays_finite_under_autocast,
-    uses_the_spacing_if_it_reads_a_map,
+    uses_the_spacing_if_a_map_that_it_reads_does,
     is_the_same_on_the_fly_and_prepared,
     ignores_what_is_predicted_where_nobody_knows,
     gives_an_image_of_no_weight_no_gradient,
@@ -299,7 +304,7 @@ MUTANTS = {
     Lopsided: is_the_same_for_mirror_images,
     AbsentIsNan: is_finite_for_absent_full_and_tiny_classes,
     HalfSums: stays_finite_under_autocast,
-    Blind: uses_the_spacing_if_it_reads_a_map,
+    Blind: uses_the_spacing_if_a_map_that_it_reads_does,
     Peeks: ignores_what_is_predicted_where_nobody_knows,
     Unweighted: gives_an_image_of_no_weight_no_gradient,
     Noisy: is_the_same_on_the_fly_and_prepared,

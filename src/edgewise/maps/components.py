@@ -59,7 +59,7 @@ class Component(DistanceMap):
     @override
     def of(self, regions: Regions) -> FieldBatch:
         """(B, *space) float32, whole numbers."""
-        return _numbered(regions.components, regions.foreground).float()
+        return _numbered(regions.objects, regions.foreground).float()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class NearestComponent(DistanceMap):
         """(B, C, *space) float32, whole numbers."""
         fields = [torch.zeros_like(regions.labels, dtype=torch.float32)]
         for each in range(1, regions.classes):
-            numbers = _numbered(regions.components, regions.labels == each)
+            numbers = _numbered(regions.objects, regions.labels == each)
             fields.append(_regions(numbers, regions.spacing))
         return torch.stack(fields, 1)
 

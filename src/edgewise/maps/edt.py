@@ -1,10 +1,15 @@
-"""Exact Euclidean distance transforms of label images, in mm, on the device of the labels."""
+"""Exact Euclidean distance transforms of label images, in mm, on the device of the labels.
 
-import edt
-import numpy as np
+On the CPU compiled kernels do the work (`edt_cpu`), on a GPU Triton's (`edt_triton`), elsewhere plain torch
+(`edt_torch`). All agree to about 1e-6 of the distance.
+"""
+
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
-from edgewise.types import FieldBatch, LabelBatch, Spacing
+from edgewise.maps import edt_cpu, edt_torch, edt_triton
+from edgewise.types import FieldBatch, LabelBatch, MaskBatch, Spacing
 
 
 def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
@@ -26,13 +31,25 @@ def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
         >>> inside_distance(torch.tensor([[[0, 0, 1, 1, 1, 0]]]), (1.0, 0.5))
         tensor([[[1.0000, 0.5000, 0.5000, 1.0000, 0.5000, 0.5000]]])
     """
-    images = [_one(image, spacing) for image in labels.cpu().numpy()]
-    return torch.from_numpy(np.stack(images) if images else np.zeros(labels.shape, np.float32)).to(labels.device)
+    if labels.device.type == "cpu":
+        return torch.from_numpy(edt_cpu.inside_distance(labels.numpy(), spacing, torch.get_num_threads()))
+    if edt_triton.runs_on(labels.device):
+        return edt_triton.inside_distance(labels, spacing)
+    return edt_torch.inside_distance(labels, spacing)
 
 
-def _one(labels: np.ndarray, spacing: Spacing) -> np.ndarray:
-    if labels.size == 0 or (labels == labels.flat[0]).all():
-        return np.full(labels.shape, min(spacing), dtype=np.float32)
-    shifted = np.ascontiguousarray(labels, dtype=np.uint32) + 1  # 0 is outside to the library
-    distance: np.ndarray = edt.edt(shifted, anisotropy=spacing, black_border=False, parallel=torch.get_num_threads())
-    return distance
+def nearest(mask: MaskBatch, spacing: Spacing) -> Int64[Tensor, "B *space"]:
+    """Flat index, within its image, of the true voxel nearest to every voxel.
+
+    Args:
+        mask: (B, *space).
+        spacing: voxel size along each spatial axis, in mm.
+
+    Returns:
+        (B, *space) int64; of several at one distance the lowest index; -1 in an image without a true voxel.
+    """
+    if mask.device.type == "cpu":
+        return torch.from_numpy(edt_cpu.nearest(mask.numpy(), spacing, torch.get_num_threads()))
+    if edt_triton.runs_on(mask.device):
+        return edt_triton.nearest(mask, spacing)
+    return edt_torch.nearest(mask, spacing)

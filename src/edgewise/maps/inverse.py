@@ -108,14 +108,12 @@ class SignedNormalizedInverse(DistanceMap):
 
 
 def _inverse(regions: Regions) -> FieldBatch:
-    depth, parts = regions.inside, regions.components
+    depth, parts = regions.inside, regions.objects
     return _reversed(depth, parts.smallest(depth), parts.largest(depth))
 
 
 def _normalized_inverse(regions: Regions) -> FieldBatch:
-    depth, parts = regions.inside, regions.components
-    largest = parts.largest(depth)
-    return _reversed(depth, parts.smallest(depth), largest) / largest
+    return regions.objects.share_above_smallest(regions.inside).neg_().add_(1)
 
 
 def _reversed(distance: FieldBatch, smallest: FieldBatch, largest: FieldBatch) -> FieldBatch:

@@ -34,7 +34,7 @@ class Rectified(DistanceMap):
     def of(self, regions: Regions) -> FieldBatch:
         """The own-class value, (B, *space) float32 in [-1, 0)."""
         parts = regions.by_class if self.per == "class" else regions.components
-        return -regions.inside / parts.largest(regions.inside)
+        return parts.share(regions.inside).neg_()
 
 
 @dataclass(frozen=True, kw_only=True)

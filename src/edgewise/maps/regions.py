@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from edgewise.maps.edt import inside_distance
-from edgewise.maps.parts import Parts, classwise, connected_components
+from edgewise.maps.parts import Parts, classwise, connected_components, objects
 from edgewise.types import FieldBatch, LabelBatch, Spacing
 
 
@@ -40,6 +40,11 @@ class Regions:
         return connected_components(self.labels)
 
     @cached_property
+    def objects(self) -> Parts:
+        """Connected components of the foreground classes; what the parts of the background are is not defined."""
+        return objects(self.labels)
+
+    @cached_property
     def by_class(self) -> Parts:
         """The classes as parts."""
         return classwise(self.labels, self.classes)
@@ -66,7 +71,9 @@ class Regions:
             return (slice(None),) * (self.labels.ndim - 1)
         occupied, box = self.foreground.any(0), list[slice]()
         for axis in range(occupied.ndim):
-            where = occupied.any([other for other in range(occupied.ndim) if other != axis]).nonzero().flatten().tolist()
+            where = (
+                occupied.any([other for other in range(occupied.ndim) if other != axis]).nonzero().flatten().tolist()
+            )
             box.append(slice(max(where[0] - 1, 0), where[-1] + 2) if where else slice(0, 0))
         return tuple(box)
 

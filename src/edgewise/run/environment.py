@@ -21,7 +21,7 @@ PACKAGES = (
     "monai",
     "nibabel",
     "SimpleITK",
-    "edt",
+    "numba",
     "connected-components-3d",
 )
 SHARE = 0.5
