@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := src tests benchmarks
+SOURCES := src tests benchmarks docs
 DATA ?= ../shared/data/hippocampus
+MASK ?= $(DATA)/labelsTr/hippocampus_001.nii.gz
 
-.PHONY: help setup demo demo-short test test-slow check format bench bench-prepare bench-train clean
+.PHONY: help setup demo demo-short test test-slow check format gallery reference bench bench-prepare bench-maps bench-losses bench-train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,11 +47,23 @@ format: $(VENV)/.tested  ## mend lint and formatting
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: bench-prepare bench-train  ## all benchmarks
+gallery: setup  ## draw docs/explanation/maps.md and its pictures, with MASK=FILE
+	$(BIN)/python docs/gallery.py $(MASK)
+
+reference: setup  ## write docs/reference/losses.md and maps.md from the catalogues
+	$(BIN)/python docs/components.py
+
+bench: bench-prepare bench-maps bench-losses bench-train  ## all benchmarks
 
 bench-prepare: $(VENV)/.tested  ## resampling against SciPy, scikit-image and MONAI
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
 	$(BIN)/python benchmarks/prepare.py
+
+bench-maps: $(VENV)/.installed  ## distance maps against the recipes of the papers' public code
+	$(BIN)/python benchmarks/maps.py
+
+bench-losses: $(VENV)/.installed  ## losses against MONAI
+	$(BIN)/python benchmarks/losses.py
 
 bench-train: $(VENV)/.installed .venv-bench/.installed  ## preparation, training and prediction against nnU-Net v2, with DATA=FOLDER
 	$(BIN)/python benchmarks/train.py --data $(DATA)

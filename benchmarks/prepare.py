@@ -6,9 +6,7 @@ worker: that row is the yardstick. Candidates whose package is missing are left 
 """
 
 import argparse
-import gc
 import importlib.util
-import json
 import random
 import statistics
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import ndimage
+from timing import forget_peak, memory, write_rows
 
 from edgewise.data.resample import resample
 
@@ -72,23 +71,9 @@ def candidates() -> dict[str, Candidate]:
     return found
 
 
-def memory(field: str) -> float:
-    """A line of /proc/self/status in MB; NaN where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return float("nan")
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-
-
 def measure(candidate: Candidate, volume: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Seconds, peak memory above what was in use (MB), and the result."""
-    gc.collect()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # peak := current
-        before = memory("VmRSS")
-    except OSError:
-        before = float("nan")
+    before = forget_peak()
     start = time.perf_counter()
     result = candidate(volume)
     seconds = time.perf_counter() - start
@@ -154,8 +139,7 @@ def main() -> None:
         if row["name"] == SKIMAGE:
             verdict = "reached" if row["ratio"] >= 12 else "NOT reached"
             print(f"\nGoal: at least 12 times as fast as scikit-image: {row['ratio']:.1f}, {verdict}.")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_rows(arguments.json, rows)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,16 @@ def test_a_truth_moves_with_all_it_carries():
     assert {each.device.type for each in carried} == {"meta"}
 
 
+def test_a_data_loader_pins_a_truth_as_a_whole(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # there is no pinning without a GPU
+    truth = Truth.of(LABELS.where(KNOWN, 0), classes=2, needs=(rectified,), weights=torch.ones(2))
+    pinned = torch.utils.data._utils.pin_memory.pin_memory(truth)
+    torch.testing.assert_close(pinned.labels, truth.labels + 1)
+    torch.testing.assert_close(pinned.maps[rectified], truth.maps[rectified] + 1)
+    torch.testing.assert_close(pinned.weights, torch.full((2,), 2.0))
+    assert pinned.known == "all"
+
+
 def test_a_class_cannot_be_ignored():
     with pytest.raises(LabelError, match="ignore=1 is one of the 2 classes"):
         Truth.of(LABELS, classes=2, ignore=1)

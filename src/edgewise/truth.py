@@ -1,6 +1,6 @@
 """What a loss may know about the right answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -82,13 +82,19 @@ class Truth:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Truth":
         """The same truth with labels and maps on `device`."""
-        known, weights = self.known, self.weights
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Truth":
+        """The same truth in page-locked memory; a `DataLoader` with `pin_memory=True` calls this."""
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Truth":
         return replace(
             self,
-            labels=self.labels.to(device, non_blocking=non_blocking),
-            maps={key: value.to(device, non_blocking=non_blocking) for key, value in self.maps.items()},
-            known=known if isinstance(known, str) else known.to(device, non_blocking=non_blocking),
-            weights=weights if isinstance(weights, str) else weights.to(device, non_blocking=non_blocking),
+            labels=change(self.labels),
+            maps={key: change(value) for key, value in self.maps.items()},
+            known=self.known if isinstance(self.known, str) else change(self.known),
+            weights=self.weights if isinstance(self.weights, str) else change(self.weights),
         )
 
     def own(self, values: Tensor) -> FieldBatch:
@@ -100,7 +106,8 @@ class Truth:
         if not isinstance(self.weights, str):
             values = values * per_image(self.weights, values)
         if isinstance(self.known, str):
-            return values.mean()
+            # Not `mean`, whose gradient is a dense field of one number.
+            return values.sum() / values.numel()
         return values.where(self.known, 0).sum() / self.known.sum().clamp(min=1)
 
     def over_images(self, values: Tensor) -> Scalar:

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from monai.losses import DiceLoss
 
 from edgewise.errors import ExperimentError
 from edgewise.losses import Dice
+from edgewise.truth import Truth
 
 
 def batch(shape=(2, 4, 7, 6, 5), seed=0):
@@ -59,3 +62,63 @@ def test_counts_and_sums_stay_exact_in_float32_beyond_its_integers():
 def test_an_eps_that_allows_zero_by_zero_is_refused(eps):
     with pytest.raises(ExperimentError, match="must be positive"):
         Dice(eps=eps)
+
+
+# Theorem one of Liu & Fu 2018: in the probabilities, the DSC loss is continuous, and differentiable almost everywhere.
+DSC = Dice(denominator="squared")
+CORNER = torch.tensor([[[0, 0, 1, 1, 1, 2], [0, 0, 0, 0, 0, 0]]])  # two classes present, the third in one voxel
+
+
+def dsc(p, labels=CORNER):
+    """The loss of any probabilities in (0, 1), which need not sum to one."""
+    return DSC.of(p.log(), Truth(labels=labels, classes=p.shape[1], spacing=(1.0, 1.0)))
+
+
+def near_a_corner(seed, distance):
+    """Each probability close to 0 or 1: near the reference, near its opposite, or anywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = [
+        torch.nn.functional.one_hot(CORNER, 3).movedim(-1, 1),
+        1 - torch.nn.functional.one_hot(CORNER, 3).movedim(-1, 1),
+        torch.randint(2, (1, 3, 2, 6), generator=generator),
+        torch.zeros(1, 3, 2, 6, dtype=torch.long),
+    ][seed % 4].double()
+    step = distance * (0.1 + 0.9 * torch.rand(corner.shape, generator=generator, dtype=torch.float64))
+    return corner, torch.where(corner > 0, corner - step, corner + step)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), distance=st.sampled_from([1e-1, 1e-2, 1e-3, 1e-4]))
+def test_the_squared_form_is_differentiable_near_every_corner(seed, distance):
+    _, p = near_a_corner(seed, distance)
+    assert torch.autograd.gradcheck(dsc, p.requires_grad_(), eps=distance * 1e-3, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6))
+def test_the_squared_form_is_continuous_at_every_corner(seed):
+    corner, _ = near_a_corner(seed, 1.0)
+    apart = [abs(dsc(near_a_corner(seed, distance)[1]) - dsc(corner)) for distance in (1e-3, 1e-5, 1e-7)]
+    assert apart[0] < 0.1
+    assert apart[1] < 1e-3
+    assert apart[2] < 1e-5
+
+
+def test_the_squared_form_of_two_empty_masks_is_zero_and_continuous_there():
+    empty = torch.zeros(1, 2, 6, dtype=torch.long)
+    foreground = Dice(denominator="squared", background=False)
+    truth = Truth(labels=empty, classes=2, spacing=(1.0, 1.0))
+
+    def loss(p):
+        return foreground.of(torch.full((1, 2, 2, 6), p, dtype=torch.float64).log(), truth)
+
+    assert loss(0.0) == 0
+    assert loss(1e-5) < 1e-3
+    assert loss(0.1) > 0.99
+
+
+def test_the_squared_form_is_the_dsc_loss_of_two_vectors():
+    _, p = near_a_corner(2, 0.3)
+    y = torch.nn.functional.one_hot(CORNER, 3).movedim(-1, 1).double()
+    expected = sum(1 - 2 * (p[:, c] * y[:, c]).sum() / (p[:, c].norm() ** 2 + y[:, c].norm() ** 2) for c in range(3))
+    torch.testing.assert_close(dsc(p), expected / 3, rtol=1e-5, atol=0)

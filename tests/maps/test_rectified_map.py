@@ -107,6 +107,7 @@ def test_equal_maps_are_one_key():
         (np.zeros((4, 4), int), (1.0, 0.0), SpacingError, "positive"),
         (np.zeros((4, 4), int), (1.0,), SpacingError, "two or three axes"),
         (np.zeros((4, 4, 4, 4, 4), int), (1.0, 1.0, 1.0), ShapeError, "channel axis"),
+        (np.zeros((2, 0, 4), int), (1.0, 1.0), ShapeError, "no voxel"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(labels, spacing, error, message):

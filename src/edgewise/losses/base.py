@@ -21,9 +21,13 @@ class Loss(Component):
     """Base of the losses. Call the loss; implement `of`.
 
     Every loss can be built without arguments; its defaults are those of its source.
+
+    Attributes:
+        takes: what `of` wants: `log_p`; or `logits`, for a loss that softmaxes by itself and does not care which.
     """
 
     package: ClassVar[str] = "edgewise.losses"
+    takes: ClassVar[Literal["log_p", "logits"]] = "log_p"
 
     @property
     @abstractmethod
@@ -86,7 +90,7 @@ class Loss(Component):
         self._check(logits, truth)
         with torch.autocast(logits.device.type, enabled=False):
             exact = logits if logits.dtype == torch.float64 else logits.float()
-            log_p = exact.log_softmax(1)
+            log_p = exact if self.takes == "logits" else exact.log_softmax(1)
             if not isinstance(truth.known, str):
                 log_p = _certain_where_unknown(log_p, truth.known)
             return self.of(log_p, truth)

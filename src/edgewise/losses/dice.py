@@ -5,9 +5,8 @@ from typing import ClassVar, Literal
 
 from typing_extensions import override
 
-from edgewise.errors import ExperimentError
 from edgewise.losses.base import Loss
-from edgewise.losses.overlap import Overlap
+from edgewise.losses.overlap import Overlap, averaged, check_eps
 from edgewise.truth import Truth
 from edgewise.types import Logits, PerClass, Scalar
 
@@ -18,7 +17,10 @@ class Dice(Loss):
 
     $$L = 1 - \frac{1}{BC} \sum_{b,c} \frac{2 \sum_x p_c y_c + \epsilon}{\sum_x p_c + \sum_x y_c + \epsilon}$$
 
-    with $p_c^2$ for $p_c$ in the denominator when it is `squared` ($y_c$ is 0 or 1, its own square).
+    with $p_c^2$ for $p_c$ in the denominator when it is `squared` ($y_c$ is 0 or 1, its own square). The
+    squared form is the DSC loss, $1 - 2 p^\top y / (\lVert p \rVert^2 + \lVert y \rVert^2)$: continuous and
+    differentiable in $p$ wherever its denominator is not 0. `eps` makes it so there too: 0 if both are empty.
+    In [0, 1]; 0 at the reference alone.
 
     A class absent from the reference contributes $1 - \epsilon / (\sum_x p_c + \epsilon)$: 0 where the
     network predicts none of it, close to 1 with almost no gradient where it predicts much more than `eps`
@@ -37,19 +39,17 @@ class Dice(Loss):
     batch: Literal["each", "pooled"] = "each"
     eps: float = 1e-5
     needs: ClassVar = ()
-    source: ClassVar[str] = "Milletari et al. 2016, arXiv:1606.04797; Drozdzal et al. 2016, arXiv:1608.04117"
+    source: ClassVar[str] = (
+        "Milletari et al. 2016, arXiv:1606.04797 (squared); Drozdzal et al. 2016, arXiv:1608.04117 (plain)"
+    )
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise ExperimentError(f"dice: eps is {self.eps}, but must be positive, or an absent class gives 0/0.")
+        check_eps(self.kind, self.eps)
 
     @override
     def of(self, log_p: Logits, truth: Truth) -> Scalar:
         overlap = Overlap.of(log_p, truth, power=1 if self.denominator == "plain" else 2)
-        first = 0 if self.background else 1
-        if self.batch == "pooled":
-            return 1 - self._score(overlap.pooled(truth))[:, first:].mean()
-        return truth.over_images(1 - self._score(overlap)[:, first:])
+        return averaged(self._cost, overlap, truth, background=self.background, batch=self.batch)
 
-    def _score(self, overlap: Overlap) -> PerClass:
-        return (2 * overlap.both + self.eps) / (overlap.predicted + overlap.true + self.eps)
+    def _cost(self, overlap: Overlap) -> PerClass:
+        return 1 - (2 * overlap.both + self.eps) / (overlap.predicted + overlap.true + self.eps)

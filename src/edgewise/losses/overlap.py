@@ -1,12 +1,16 @@
 """Sums over each class, the stuff of overlap losses, without one-hot labels."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from edgewise.errors import ExperimentError
 from edgewise.truth import Truth, per_image
-from edgewise.types import FieldBatch, LabelBatch, Logits, PerClass
+from edgewise.types import FieldBatch, LabelBatch, Logits, PerClass, Scalar
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +44,53 @@ class Overlap:
             sums = tuple(each * per_image(truth.weights, each) for each in sums)  # type: ignore[assignment]
         both, predicted, true = (each.sum(0, keepdim=True) for each in sums)
         return Overlap(both=both, predicted=predicted, true=true)
+
+    def foreground(self) -> "Overlap":
+        """Without class 0."""
+        return Overlap(both=self.both[:, 1:], predicted=self.predicted[:, 1:], true=self.true[:, 1:])
+
+
+def averaged(
+    cost: Callable[[Overlap], Tensor],
+    overlap: Overlap,
+    truth: Truth,
+    *,
+    background: bool,
+    batch: Literal["each", "pooled"],
+) -> Scalar:
+    """Mean of a cost over classes and images, or of the cost of the whole batch taken as one image.
+
+    Args:
+        cost: from sums (B, C) to costs (B, C), one a class, or (B,), one an image.
+        overlap: the sums of every class.
+        truth: knows the weights of the images.
+        background: whether class 0 takes part.
+        batch: `each` image by itself, or all `pooled`.
+    """
+    if not background:
+        overlap = overlap.foreground()
+    if batch == "pooled":
+        return cost(overlap.pooled(truth)).mean()
+    return truth.over_images(cost(overlap))
+
+
+def check_eps(kind: str, eps: float) -> None:
+    """Refuse an `eps` that lets a class absent from both sides be 0/0.
+
+    Raises:
+        ExperimentError: `eps` is not positive and finite.
+    """
+    if not 0 < eps < math.inf:
+        raise ExperimentError(f"{kind}: eps is {eps}, but must be positive and finite, or an absent class gives 0/0.")
+
+
+def softened_power(x: Tensor, exponent: float) -> Tensor:
+    r"""$x^e$ for $x \ge 10^{-6}$; below, the straight line from there to 0.
+
+    For $e < 1$ the slope of $x^e$ is infinite at 0, where a perfect answer lies; that of the line is $10^{6 (1 - e)}$.
+    An `x` that rounding has made slightly negative does no harm.
+    """
+    return x * x.clamp(min=1e-6).pow(exponent - 1)
 
 
 def class_sums(values: FieldBatch, truth: Truth) -> tuple[PerClass, PerClass]:

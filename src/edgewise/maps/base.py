@@ -84,6 +84,10 @@ class DistanceMap(Component):
                 f"(an image) or {len(sizes) + 1} (a batch). Drop a channel axis of length 1, or give one "
                 "size an axis."
             )
+        if 0 in tensor.shape[tensor.ndim - len(sizes) :]:
+            raise ShapeError(
+                f"labels of shape {tuple(labels.shape)} hold no voxel: expected at least one on every axis."
+            )
         batch = tensor if tensor.ndim > len(sizes) else tensor[None]
         field = self.of(Regions(labels=batch, classes=classes, spacing=sizes))
         if channels == "all":

