@@ -85,9 +85,7 @@ class DistanceMap(Component):
                 "size an axis."
             )
         if 0 in tensor.shape[tensor.ndim - len(sizes) :]:
-            raise ShapeError(
-                f"labels of shape {tuple(labels.shape)} hold no voxel: expected at least one on every axis."
-            )
+            raise ShapeError(f"labels of shape {tuple(labels.shape)} hold no voxel: every axis needs one.")
         batch = tensor if tensor.ndim > len(sizes) else tensor[None]
         field = self.of(Regions(labels=batch, classes=classes, spacing=sizes))
         if channels == "all":
