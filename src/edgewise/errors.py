@@ -29,5 +29,9 @@ class ShapeError(EdgewiseError, ValueError):
     """An array has the wrong rank or shape."""
 
 
+class LogitsError(EdgewiseError, ValueError):
+    """A network's output holds NaN."""
+
+
 class LabelError(EdgewiseError, ValueError):
     """Labels are not integers, or out of range."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from edgewise.errors import ExperimentError, LabelError, ShapeError, SpacingError
+from edgewise.errors import ExperimentError, LabelError, LogitsError, ShapeError, SpacingError
 from edgewise.losses import Dice, RegionWise, Sum, Term
 from edgewise.maps.boundary import Boundary
 from edgewise.maps.penalty import Penalty
@@ -100,6 +100,13 @@ def test_a_spacing_that_contradicts_the_truth_is_refused():
 def test_wrong_input_is_one_clear_error(logits, labels, error, message):
     with pytest.raises(error, match=message):
         RegionWise()(logits, labels)
+
+
+def test_nan_logits_are_one_clear_error():
+    broken = torch.zeros(2, 2, 4, 4)
+    broken[:, 1, :, 3] = torch.nan
+    with pytest.raises(LogitsError, match=r"8 of 64 logits are NaN, the first at \(0, 1, 0, 3\)"):
+        RegionWise()(broken, torch.zeros(2, 4, 4, dtype=torch.long))
 
 
 @pytest.mark.parametrize("spacing", [(1.0,), (1.0, 0.0), (1.0, float("nan")), (1.0, 1.0, 1.0)])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from edgewise.catalog import Component
-from edgewise.errors import ShapeError, SpacingError
+from edgewise.errors import LogitsError, ShapeError, SpacingError
 from edgewise.losses.schedules import Schedule
 from edgewise.maps.base import DistanceMap, checked_spacing
 from edgewise.truth import Truth
@@ -77,6 +77,7 @@ class Loss(Component):
 
         Raises:
             LabelError: labels are not integers, or out of range.
+            LogitsError: on a CPU, logits hold NaN.
             ShapeError: logits and labels do not fit each other, or a needed map is missing.
             SpacingError: `spacing` does not fit the logits, or contradicts the truth.
         """
@@ -93,7 +94,11 @@ class Loss(Component):
             log_p = exact if self.takes == "logits" else exact.log_softmax(1)
             if not isinstance(truth.known, str):
                 log_p = _certain_where_unknown(log_p, truth.known)
-            return self.of(log_p, truth)
+            value = self.of(log_p, truth)
+        # A GPU is not waited for, and a graph not broken: there NaN goes on to the caller.
+        if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.isfinite():
+            _refuse_nan(logits)
+        return value
 
     def _truth(self, logits: Tensor, target: Truth | Tensor, spacing: Sequence[float] | Literal["voxels"]) -> Truth:
         if isinstance(target, Truth):
@@ -134,6 +139,16 @@ def _at(value: Any, epoch: float) -> Any:
     new = {each.name: _at(getattr(value, each.name), epoch) for each in fields(value)}
     changes = {name: each for name, each in new.items() if each is not getattr(value, name)}
     return replace(value, **changes) if changes else value
+
+
+def _refuse_nan(logits: Tensor) -> None:
+    wrong = logits.detach().isnan()
+    if wrong.any():
+        raise LogitsError(
+            f"{int(wrong.sum())} of {logits.numel()} logits are NaN, the first at {tuple(wrong.nonzero()[0].tolist())} "
+            "(image, class, voxel). Look for NaN in the images, then lower the learning rate, clip gradients, or "
+            "train in float32."
+        )
 
 
 def _certain_where_unknown(log_p: Logits, known: MaskBatch) -> Logits:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from edgewise.data.batches import Batch
-from edgewise.errors import RunError
+from edgewise.errors import LogitsError, RunError
 from edgewise.training.learner import Learner
 from edgewise.training.records import Ended, Record, Trained, Validated
 
@@ -76,7 +76,7 @@ def fit(
     begun, losses, reason = time.monotonic() - progress.seconds, [0.0, 0.0], ""
     seen = progress.step if progress.best_step else -1
     for batch in batches:
-        loss = _finite(learner.step(batch, progress.step), batch, progress.step)
+        loss = _finite(_loss(learner, batch, progress.step), batch, progress.step)
         progress.step += 1
         progress.seconds = time.monotonic() - begun
         losses = [losses[0] + loss, losses[1] + 1]
@@ -98,6 +98,13 @@ def fit(
         best_step=progress.best_step,
         best_mean_dice=progress.best,
     )
+
+
+def _loss(learner: Learner, batch: Batch, step: int) -> float:
+    try:
+        return learner.step(batch, step)
+    except LogitsError:  # the message of a loss that is not finite says more
+        return math.nan
 
 
 def _finite(loss: float, batch: Batch, step: int) -> float:
