@@ -102,6 +102,16 @@ def test_wrong_input_is_one_clear_error(logits, labels, error, message):
         RegionWise()(logits, labels)
 
 
+def test_a_second_way_back_through_the_graph_gives_the_same_gradient():
+    logits = torch.randn(3, 3, 9, 8, dtype=torch.float64, requires_grad=True)
+    loss = RegionWise()(logits, scene((9, 8)))
+    (first,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    kept = first.clone()
+    (second,) = torch.autograd.grad(2 * loss, logits)
+    torch.testing.assert_close(second, 2 * kept)
+    torch.testing.assert_close(first, kept, rtol=0, atol=0)
+
+
 def test_nan_logits_are_one_clear_error():
     broken = torch.zeros(2, 2, 4, 4)
     broken[:, 1, :, 3] = torch.nan

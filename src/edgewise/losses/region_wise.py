@@ -91,25 +91,36 @@ class RegionWise(Loss):
 class Gained(torch.autograd.Function):
     r"""Probability of the true class times a gain without gradient: $a = p_t\, g$, (B, *space).
 
-    $\partial a / \partial x_k = a\,([k = t] - p_k)$ with respect to logits $x$. The probabilities are made anew
-    on the way back, so that between the two nothing of their size is kept, and the gradient is written over them:
-    at the peak one tensor of the size of the logits instead of three. Its sum over $k$ is 0, which leaves it as
-    it is on its way through a log-softmax.
+    $\partial a / \partial x_k = a\,([k = t] - p_k)$ with respect to logits $x$. It is written over the probabilities
+    while they are at hand, and scaled in place on the way back: one softmax, and one tensor of the size of the logits
+    instead of three. (On a second way back through the same graph it is made anew.) Its sum over $k$ is 0, which
+    leaves it as it is on its way through a log-softmax.
     """
 
     @staticmethod
     @override
     def forward(ctx: Any, logits: Logits, labels: LabelBatch, gain: FieldBatch) -> FieldBatch:
-        gained = logits.softmax(1).gather(1, labels[:, None]).squeeze(1) * gain
+        p = logits.softmax(1)
+        gained = p.gather(1, labels[:, None]).squeeze(1) * gain
         ctx.save_for_backward(logits, labels, gained)
+        # A compiler orders the work by itself, and does not see what is kept elsewhere.
+        ready = ctx.needs_input_grad[0] and not torch.compiler.is_compiling()
+        ctx.slope = _slope(p, labels, gained) if ready else None
         return gained
 
     @staticmethod
     @override
     def backward(ctx: Any, gradient: FieldBatch) -> tuple[Tensor, None, None]:
+        slope, ctx.slope = ctx.slope, None
         logits, labels, gained = ctx.saved_tensors
-        pull, index = (gained * gradient)[:, None], labels[:, None]
-        p = logits.softmax(1)
         if torch.is_grad_enabled():  # a second derivative is wanted: nothing may be overwritten
-            return (p * -pull).scatter_add(1, index, pull), None, None
-        return p.mul_(pull.neg_()).scatter_add_(1, index, pull.neg_()), None, None
+            pull = (gained * gradient)[:, None]
+            return (logits.softmax(1) * -pull).scatter_add(1, labels[:, None], pull), None, None
+        if slope is None:
+            slope = _slope(logits.softmax(1), labels, gained)
+        return slope.mul_(gradient[:, None]), None, None
+
+
+def _slope(p: Logits, labels: LabelBatch, gained: FieldBatch) -> Logits:
+    """The derivative of `Gained`, written over `p`."""
+    return p.mul_(-gained[:, None]).scatter_add_(1, labels[:, None], gained[:, None])

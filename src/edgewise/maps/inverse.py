@@ -29,7 +29,7 @@ class Distance(DistanceMap):
     @override
     def of(self, regions: Regions) -> FieldBatch:
         """The own-class value, (B, *space) float32, not negative."""
-        return regions.on_foreground(lambda inner: inner.inside)
+        return regions.on_foreground(lambda inner: inner.inside.clone())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,8 @@ def _inverse(regions: Regions) -> FieldBatch:
 
 
 def _normalized_inverse(regions: Regions) -> FieldBatch:
-    return regions.objects.share_above_smallest(regions.inside).neg_().add_(1)
+    share = regions.objects.share_above_smallest(regions.inside)
+    return torch.sub(1, share, out=share)
 
 
 def _reversed(distance: FieldBatch, smallest: FieldBatch, largest: FieldBatch) -> FieldBatch:

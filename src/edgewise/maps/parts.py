@@ -94,14 +94,16 @@ def objects(labels: LabelBatch) -> Parts:
 
 
 def _labelled(labels: LabelBatch, shift: Literal[0, 1]) -> Parts:
-    """Components of what is not 0 after the shift, numbered from 1 - shift."""
-    indices, count = np.zeros(labels.shape, np.int32), 1
-    for image, index in zip(labels.numpy(), indices, strict=True):
-        if image.size:
-            values = np.add(image, shift, dtype=np.uint16) if image.dtype == np.uint8 and shift else image + shift
-            found, number = cc3d.connected_components(values, connectivity=26 if image.ndim == 3 else 8, return_N=True)
-            np.subtract(found, shift, out=index, casting="unsafe")
-            count = max(count, number + 1)
+    """Components of what is not 0 after the shift, numbered from 1."""
+    found, count = list[np.ndarray](), 1
+    for image in labels.numpy():
+        values = np.add(image, 1, dtype=np.uint16 if image.dtype == np.uint8 else None) if shift else image
+        index, number = cc3d.connected_components(
+            values, connectivity=26 if image.ndim == 3 else 8, return_N=True, out_dtype=np.uint32
+        )
+        found.append(index.view(np.int32))
+        count = max(count, number + 1)
+    indices = found[0][None] if len(found) == 1 else np.stack(found) if found else np.zeros(labels.shape, np.int32)
     return Parts(index=torch.from_numpy(indices), count=count)
 
 

@@ -12,6 +12,9 @@ from edgewise.maps.edt import inside_distance
 from edgewise.maps.parts import Parts, classwise, connected_components, objects
 from edgewise.types import FieldBatch, LabelBatch, Spacing
 
+WORTH_A_CROP = 0.6
+"""A box larger than this share of the image is not cut out."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Regions:
@@ -61,19 +64,18 @@ class Regions:
         Distances inside foreground classes are the same in it, because its outer layer is background. On a GPU it is
         the whole image: to know the box, the host would have to wait.
         """
-        box = self._box
-        whole = all(side.indices(size) == (0, size, 1) for side, size in zip(box, self.labels.shape[1:], strict=True))
-        return self if whole else replace(self, labels=self.labels[:, *box].contiguous())
+        inner = self.labels[:, *self._box]
+        # Where little can be left out, cutting and pasting costs more than it saves.
+        return self if inner.numel() > WORTH_A_CROP * self.labels.numel() else replace(self, labels=inner.contiguous())
 
     @cached_property
     def _box(self) -> tuple[slice, ...]:
-        if self.labels.device.type != "cpu":
+        if self.labels.device.type != "cpu" or not len(self.labels):
             return (slice(None),) * (self.labels.ndim - 1)
-        occupied, box = self.foreground.any(0), list[slice]()
-        for axis in range(occupied.ndim):
-            where = (
-                occupied.any([other for other in range(occupied.ndim) if other != axis]).nonzero().flatten().tolist()
-            )
+        box = list[slice]()
+        for axis in range(1, self.labels.ndim):
+            others = [other for other in range(self.labels.ndim) if other != axis]
+            where = self.labels.amax(others).nonzero().flatten().tolist()
             box.append(slice(max(where[0] - 1, 0), where[-1] + 2) if where else slice(0, 0))
         return tuple(box)
 
@@ -81,12 +83,13 @@ class Regions:
         """A field of the inside of foreground classes, computed on the crop alone; 0 on the background.
 
         Args:
-            field: values at every voxel of the regions it is given, of which those on the background do not matter.
+            field: values at every voxel of the regions it is given, of which those on the background do not matter;
+                new ones, which are overwritten.
         """
         inner = self.crop
         if inner.labels.numel() == 0:
             return self.labels.new_zeros(self.labels.shape, dtype=torch.float32)
-        values = field(inner) * inner.foreground
+        values = field(inner).masked_fill_(inner.labels == 0, 0)
         if inner is self:
             return values
         whole = values.new_zeros(self.labels.shape)
