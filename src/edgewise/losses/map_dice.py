@@ -1,6 +1,5 @@
 """The MapDice loss."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,7 +7,7 @@ from typing_extensions import override
 
 from edgewise.errors import ExperimentError
 from edgewise.losses.base import Loss
-from edgewise.losses.overlap import Overlap, class_sums
+from edgewise.losses.overlap import Overlap, averaged, check_eps, class_sums
 from edgewise.maps.base import DistanceMap
 from edgewise.maps.inverse import normalized_inverse
 from edgewise.truth import Truth
@@ -49,8 +48,7 @@ class MapDice(Loss):
     source: ClassVar[str] = "Li et al. 2020 (LR-Net), Eq. 2, doi:10.1007/978-3-030-59861-7_24, arXiv:2501.09116"
 
     def __post_init__(self) -> None:
-        if not 0 < self.eps < math.inf:
-            raise ExperimentError(f"map_dice: eps is {self.eps}, but must be positive, or an absent class gives 0/0.")
+        check_eps(self.kind, self.eps)
         if self.map.channels == "all" or self.map.elsewhere != 0:
             raise ExperimentError(
                 f"map_dice: the map {self.map.kind} is not 0 outside the own class: take `normalized_inverse`, "
@@ -65,10 +63,7 @@ class MapDice(Loss):
 
     @override
     def of(self, log_p: Logits, truth: Truth) -> Scalar:
-        overlap = self._overlap(log_p, truth)
-        if self.batch == "pooled":
-            return 1 - self._score(overlap.pooled(truth))[:, 1:].mean()
-        return truth.over_images(1 - self._score(overlap)[:, 1:])
+        return averaged(self._cost, self._overlap(log_p, truth), truth, background=False, batch=self.batch)
 
     def _overlap(self, log_p: Logits, truth: Truth) -> Overlap:
         plain = Overlap.of(log_p, truth)
@@ -79,5 +74,5 @@ class MapDice(Loss):
             return Overlap(both=mapped, predicted=plain.predicted, true=depth)
         return Overlap(both=plain.both + mapped, predicted=plain.predicted + mapped, true=plain.true + depth)
 
-    def _score(self, overlap: Overlap) -> PerClass:
-        return (2 * overlap.both + self.eps) / (overlap.predicted + overlap.true + self.eps)
+    def _cost(self, overlap: Overlap) -> PerClass:
+        return 1 - (2 * overlap.both + self.eps) / (overlap.predicted + overlap.true + self.eps)
