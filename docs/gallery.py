@@ -6,6 +6,7 @@ built on a whole three-dimensional mask. Writes docs/images/maps/KIND.png and do
 
 import argparse
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -54,6 +55,11 @@ def shown(each: DistanceMap, labels: np.ndarray, spacing: tuple[float, ...]) -> 
     return each(labels, classes=3, spacing=spacing, channels="all")[1]
 
 
+def name(each: DistanceMap) -> str:
+    """Of the picture's file."""
+    return f"{each.kind}_component" if getattr(each, "per", "") == "component" else each.kind
+
+
 def draw(each: DistanceMap, volume: np.ndarray, spacing: tuple[float, ...], place: int) -> None:
     """One picture: the drawing, and a slice of the volume."""
     flat = drawing()
@@ -66,10 +72,11 @@ def draw(each: DistanceMap, volume: np.ndarray, spacing: tuple[float, ...], plac
         limits = (-limit, limit) if signed else (min(field.min(), 0), max(field.max(), 0))
         picture = axis.imshow(field, cmap="RdBu_r" if signed else "viridis", vmin=limits[0], vmax=limits[1])
         for value in (1, 2):
-            axis.contour(mask == value, levels=[0.5], colors="black" if signed else "white", linewidths=0.8)
+            for colour, width in (("black", 2.0), ("white", 0.8)):  # seen on any colour
+                axis.contour(mask == value, levels=[0.5], colors=colour, linewidths=width)
         axis.set_axis_off()
         figure.colorbar(picture, ax=axis, shrink=0.9)
-    figure.savefig(DOCS / "images" / "maps" / f"{each.kind}.png", dpi=90)
+    figure.savefig(DOCS / "images" / "maps" / f"{name(each)}.png", dpi=90)
     plt.close(figure)
 
 
@@ -79,6 +86,8 @@ def text(each: DistanceMap) -> str:
     body = inspect.getdoc(type(each)) or ""
     parameters = body.split("Attributes:", 1)
     lines = [f"## `{each.kind}`", "", f"![{each.kind}](../images/maps/{each.kind}.png)", "", parameters[0].strip(), ""]
+    if hasattr(each, "per"):
+        lines += ["With `per: component`:", "", f"![by component](../images/maps/{each.kind}_component.png)", ""]
     lines += [f"*{channels[0].upper()}{channels[1:]}.* Source: {each.source}.", ""]
     return "\n".join(lines)
 
@@ -94,6 +103,8 @@ def main() -> None:
     maps = [cls() for cls in MAPS.values()]
     for each in maps:
         draw(each, volume, spacing, place)
+        if hasattr(each, "per"):
+            draw(replace(each, per="component"), volume, spacing, place)
     page = INTRODUCTION.format(case=mask.name.split(".")[0]) + "\n" + "\n".join(text(each) for each in maps)
     (DOCS / "explanation" / "maps.md").write_text(page, encoding="utf-8")
 
