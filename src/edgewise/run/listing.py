@@ -41,9 +41,16 @@ def lines(what: str) -> list[str]:
     rows = describe(what)
     width = max(len(row["kind"]) for row in rows)
     return [
-        f"{row['kind']:{width}}  {row['summary']}" + (f" (needs {', '.join(row['needs'])})" if row["needs"] else "")
+        f"{row['kind']:{width}}  {_words(row['summary'])}"
+        + (f" (needs {', '.join(row['needs'])})" if row["needs"] else "")
         for row in rows
     ]
+
+
+def _words(summary: str) -> str:
+    """A summary without the formula at its end."""
+    words, formula, _ = summary.partition(": $")
+    return f"{words}." if formula else summary
 
 
 def _needs(cls: Any) -> tuple[Any, ...]:
