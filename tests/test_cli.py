@@ -460,6 +460,12 @@ def test_the_command_line_starts_without_the_heavy_libraries():
     assert result.stdout.strip() == "[]"
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -c 'from edgewise.cli import main; main()' list losses --json | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_help_and_version_are_answered(edgewise):
     assert edgewise("--version").out.strip() == package.__version__
     help_ = edgewise("--help")

@@ -4,6 +4,7 @@ Torch and all that needs it are imported inside the verbs, so that `--help` answ
 """
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -209,6 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EdgewiseError as error:
         say(f"edgewise: {error}")
         code = WRONG_INPUT
+    except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
     except KeyboardInterrupt:
         say("edgewise: interrupted. A training goes on with the same command and --resume.")
         code = 130

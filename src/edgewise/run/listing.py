@@ -40,11 +40,8 @@ def lines(what: str) -> list[str]:
     """A table for people: kind, what it needs, what it is."""
     rows = describe(what)
     width = max(len(row["kind"]) for row in rows)
-    return [
-        f"{row['kind']:{width}}  {_words(row['summary'])}"
-        + (f" (needs {', '.join(row['needs'])})" if row["needs"] else "")
-        for row in rows
-    ]
+    needs = [f" (needs {', '.join(row['needs'])})" if row["needs"] else "" for row in rows]
+    return [f"{row['kind']:{width}}  {_words(row['summary'])}{need}" for row, need in zip(rows, needs, strict=True)]
 
 
 def _words(summary: str) -> str:
