@@ -205,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; end the process with the verb's exit code."""
     try:
         code = app(arguments, result_action="return_value", exit_on_error=False, print_error=True)
+        sys.stdout.flush()
     except CycloptsError:  # cyclopts has printed what is wrong with the command line
         code = WRONG_INPUT
     except EdgewiseError as error:
