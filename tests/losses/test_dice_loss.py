@@ -65,24 +65,20 @@ def test_an_eps_that_allows_zero_by_zero_is_refused(eps):
 
 
 # Theorem one of Liu & Fu 2018: in the probabilities, the DSC loss is continuous, and differentiable almost everywhere.
-DSC = Dice(denominator="squared")
-CORNER = torch.tensor([[[0, 0, 1, 1, 1, 2], [0, 0, 0, 0, 0, 0]]])  # two classes present, the third in one voxel
+DSC = Dice(denominator="squared", background=False)
+CORNER = torch.tensor([[[0, 1, 1, 0, 0, 1], [1, 1, 0, 0, 1, 0]]])
 
 
 def dsc(p, labels=CORNER):
-    """The loss of any probabilities in (0, 1), which need not sum to one."""
-    return DSC.of(p.log(), Truth(labels=labels, classes=p.shape[1], spacing=(1.0, 1.0)))
+    """The loss of any probabilities of the foreground, in [0, 1]."""
+    return DSC.of(torch.stack([1 - p, p], 1).log(), Truth(labels=labels, classes=2, spacing=(1.0, 1.0)))
 
 
 def near_a_corner(seed, distance):
     """Each probability close to 0 or 1: near the reference, near its opposite, or anywhere."""
     generator = torch.Generator().manual_seed(seed)
-    corner = [
-        torch.nn.functional.one_hot(CORNER, 3).movedim(-1, 1),
-        1 - torch.nn.functional.one_hot(CORNER, 3).movedim(-1, 1),
-        torch.randint(2, (1, 3, 2, 6), generator=generator),
-        torch.zeros(1, 3, 2, 6, dtype=torch.long),
-    ][seed % 4].double()
+    corner = [CORNER, 1 - CORNER, torch.randint(2, CORNER.shape, generator=generator), torch.zeros_like(CORNER)]
+    corner = corner[seed % 4].double()
     step = distance * (0.1 + 0.9 * torch.rand(corner.shape, generator=generator, dtype=torch.float64))
     return corner, torch.where(corner > 0, corner - step, corner + step)
 
@@ -105,12 +101,8 @@ def test_the_squared_form_is_continuous_at_every_corner(seed):
 
 
 def test_the_squared_form_of_two_empty_masks_is_zero_and_continuous_there():
-    empty = torch.zeros(1, 2, 6, dtype=torch.long)
-    foreground = Dice(denominator="squared", background=False)
-    truth = Truth(labels=empty, classes=2, spacing=(1.0, 1.0))
-
     def loss(p):
-        return foreground.of(torch.full((1, 2, 2, 6), p, dtype=torch.float64).log(), truth)
+        return dsc(torch.full((1, 2, 6), p, dtype=torch.float64), torch.zeros(1, 2, 6, dtype=torch.long))
 
     assert loss(0.0) == 0
     assert loss(1e-5) < 1e-3
@@ -119,6 +111,6 @@ def test_the_squared_form_of_two_empty_masks_is_zero_and_continuous_there():
 
 def test_the_squared_form_is_the_dsc_loss_of_two_vectors():
     _, p = near_a_corner(2, 0.3)
-    y = torch.nn.functional.one_hot(CORNER, 3).movedim(-1, 1).double()
-    expected = sum(1 - 2 * (p[:, c] * y[:, c]).sum() / (p[:, c].norm() ** 2 + y[:, c].norm() ** 2) for c in range(3))
-    torch.testing.assert_close(dsc(p), expected / 3, rtol=1e-5, atol=0)
+    y = CORNER.double()
+    expected = 1 - 2 * (p * y).sum() / (p.norm() ** 2 + y.norm() ** 2)
+    torch.testing.assert_close(dsc(p), expected, rtol=1e-5, atol=0)

@@ -39,6 +39,7 @@ class Dice(Loss):
     batch: Literal["each", "pooled"] = "each"
     eps: float = 1e-5
     needs: ClassVar = ()
+    takes: ClassVar = "logits"
     source: ClassVar[str] = (
         "Milletari et al. 2016, arXiv:1606.04797 (squared); Drozdzal et al. 2016, arXiv:1608.04117 (plain)"
     )

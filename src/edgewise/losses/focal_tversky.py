@@ -45,6 +45,7 @@ class FocalTversky(Loss):
     batch: Literal["each", "pooled"] = "each"
     eps: float = 1e-5
     needs: ClassVar = ()
+    takes: ClassVar = "logits"
     source: ClassVar[str] = "Abraham & Khan 2019, doi:10.1109/ISBI.2019.8759329, arXiv:1810.07842"
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ class GeneralisedDice(Loss):
     batch: Literal["each", "pooled"] = "each"
     eps: float = 1e-5
     needs: ClassVar = ()
+    takes: ClassVar = "logits"
     source: ClassVar[str] = "Sudre et al. 2017, doi:10.1007/978-3-319-67558-9_28, arXiv:1707.03237"
 
     def __post_init__(self) -> None:

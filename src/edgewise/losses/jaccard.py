@@ -36,6 +36,7 @@ class Jaccard(Loss):
     batch: Literal["each", "pooled"] = "each"
     eps: float = 1e-5
     needs: ClassVar = ()
+    takes: ClassVar = "logits"
     source: ClassVar[str] = (
         "Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22 (plain); "
         "Diakogiannis et al. 2020, doi:10.1016/j.isprsjprs.2020.01.013 (squared)"

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from edgewise.errors import ExperimentError
 from edgewise.truth import Truth, per_image
-from edgewise.types import FieldBatch, LabelBatch, Logits, PerClass, Scalar
+from edgewise.types import FieldBatch, LabelBatch, Logits, MaskBatch, PerClass, Scalar
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,14 +29,12 @@ class Overlap:
     true: PerClass
 
     @staticmethod
-    def of(log_p: Logits, truth: Truth, *, power: int = 1) -> "Overlap":
-        """Sums of the probabilities `log_p.exp()`; `power` 2 squares them in `predicted`."""
-        p = log_p.exp()
-        if not isinstance(truth.known, str):
-            p = p.where(truth.known[:, None], 0)
-        both, true = class_sums(truth.own(p), truth)
-        predicted = (p if power == 1 else p.pow(power)).flatten(2).sum(-1)
-        return Overlap(both=both, predicted=predicted, true=true)
+    def of(logits: Logits, truth: Truth, *, power: int = 1) -> "Overlap":
+        """Sums of the softmax of logits, or of log-probabilities; `power` 2 squares it in `predicted`."""
+        known = None if isinstance(truth.known, str) else truth.known
+        both, predicted = SoftSums.apply(logits, truth.labels, known, power)  # type: ignore[no-untyped-call]
+        ones = _counted(logits.new_ones(()).expand(truth.labels.shape), known)
+        return Overlap(both=both, predicted=predicted, true=_by_class(ones, truth.labels, truth.classes))
 
     def pooled(self, truth: Truth) -> "Overlap":
         """One image made of all the images of the batch, each multiplied by its weight; (1, C)."""
@@ -48,6 +47,45 @@ class Overlap:
     def foreground(self) -> "Overlap":
         """Without class 0."""
         return Overlap(both=self.both[:, 1:], predicted=self.predicted[:, 1:], true=self.true[:, 1:])
+
+
+class SoftSums(torch.autograd.Function):
+    r"""$\sum_x p_c y_c$ and $\sum_x p_c^n$ of every class, (B, C) each, from logits $x$; $n$ is `power`.
+
+    With $a_c$ and $b_c$ the gradients of the two, and $h_c = a_c [c = t] + n\, b_c\, p_c^{n-1}$, the gradient of logit
+    $k$ is $p_k (h_k - \sum_c p_c h_c)$. It takes one tensor of the size of the logits beside the probabilities, half of
+    what autograd keeps. Its sum over $k$ is 0, which leaves it as it is on its way through a log-softmax.
+    """
+
+    @staticmethod
+    @override
+    def forward(
+        ctx: Any, logits: Logits, labels: LabelBatch, known: MaskBatch | None, power: int
+    ) -> tuple[PerClass, PerClass]:
+        p = logits.softmax(1)
+        p = p if known is None else p * known[:, None]
+        ctx.save_for_backward(logits, labels, known, p)
+        ctx.power = power
+        own = p.gather(1, labels[:, None]).squeeze(1)
+        predicted = (p if power == 1 else p.pow(power)).flatten(2).sum(-1)
+        return _by_class(own, labels, logits.shape[1]), predicted
+
+    @staticmethod
+    @override
+    def backward(ctx: Any, both: PerClass, predicted: PerClass) -> tuple[Tensor, None, None, None]:
+        logits, labels, known, p = ctx.saved_tensors
+        again = torch.is_grad_enabled()  # a second derivative is wanted: through p, and nothing may be overwritten
+        if again:
+            p = logits.softmax(1) if known is None else logits.softmax(1) * known[:, None]
+        index = labels[:, None]
+        slope = ctx.power * predicted.reshape(*predicted.shape, *(1,) * (p.ndim - 2))
+        pull = both.gather(1, labels.flatten(1)).reshape(index.shape) * p.gather(1, index)
+        ph = (p if ctx.power == 1 else p.pow(ctx.power)) * slope
+        if again:
+            ph = ph.scatter_add(1, index, pull)
+            return ph - p * ph.sum(1, keepdim=True), None, None, None
+        ph.scatter_add_(1, index, pull)
+        return ph.addcmul_(p, ph.sum(1, keepdim=True), value=-1), None, None, None
 
 
 def averaged(
@@ -95,23 +133,26 @@ def softened_power(x: Tensor, exponent: float) -> Tensor:
 
 def class_sums(values: FieldBatch, truth: Truth) -> tuple[PerClass, PerClass]:
     """Sum of `values` over the known voxels of each class, and the number of those voxels."""
+    known = None if isinstance(truth.known, str) else truth.known
     ones = values.new_ones(()).expand_as(values)
-    if not isinstance(truth.known, str):
-        values, ones = values.where(truth.known, 0), ones.where(truth.known, 0)
-    by_class = _scattered if values.device.type == "cpu" else _masked
-    return by_class(values, ones, truth.labels, truth.classes)
+    sums, sizes = (_by_class(_counted(each, known), truth.labels, truth.classes) for each in (values, ones))
+    return sums, sizes
 
 
-def _scattered(values: FieldBatch, ones: FieldBatch, labels: LabelBatch, classes: int) -> tuple[Tensor, Tensor]:
+def _counted(values: FieldBatch, known: MaskBatch | None) -> FieldBatch:
+    return values if known is None else values.where(known, 0)
+
+
+def _by_class(values: FieldBatch, labels: LabelBatch, classes: int) -> PerClass:
+    return (_scattered if values.device.type == "cpu" else _masked)(values, labels, classes)
+
+
+def _scattered(values: FieldBatch, labels: LabelBatch, classes: int) -> PerClass:
     """One pass for all classes; a row of the first axis is short enough to be summed in float32."""
-    rows, index = values.flatten(2), labels.flatten(2)
-    bins = rows.new_zeros(*rows.shape[:2], classes)
-    sums = bins.scatter_add(2, index, rows).sum(1)
-    return sums, bins.scatter_add(2, index, ones.flatten(2)).sum(1)
+    rows = values.flatten(2)
+    return rows.new_zeros(*rows.shape[:2], classes).scatter_add(2, labels.flatten(2), rows).sum(1)
 
 
-def _masked(values: FieldBatch, ones: FieldBatch, labels: LabelBatch, classes: int) -> tuple[Tensor, Tensor]:
+def _masked(values: FieldBatch, labels: LabelBatch, classes: int) -> PerClass:
     """One pass a class: on a GPU, scattering collides, which is slow and differs from run to run."""
-    masks = [labels == each for each in range(classes)]
-    sums = torch.stack([values.where(mask, 0).flatten(1).sum(1) for mask in masks], 1)
-    return sums, torch.stack([ones.where(mask, 0).flatten(1).sum(1) for mask in masks], 1)
+    return torch.stack([values.where(labels == each, 0).flatten(1).sum(1) for each in range(classes)], 1)

@@ -40,6 +40,7 @@ class Tversky(Loss):
     batch: Literal["each", "pooled"] = "each"
     eps: float = 1e-5
     needs: ClassVar = ()
+    takes: ClassVar = "logits"
     source: ClassVar[str] = "Salehi et al. 2017, arXiv:1706.05721"
 
     def __post_init__(self) -> None:
