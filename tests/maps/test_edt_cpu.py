@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from edgewise.errors import LabelError, ShapeError, SpacingError
-from edgewise.maps.edt_cpu import extremes, inside_distance, nearest, scale_by_part
+from edgewise.maps.edt_cpu import extremes, inside_distance, scale_by_part
 
 sizes = st.floats(0.25, 5, width=32)
 shapes = st.tuples(st.integers(1, 2), hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=7)).map(
@@ -108,7 +108,6 @@ def test_byte_order_type_and_memory_layout_do_not_matter(dtype, layout):
         array = np.ascontiguousarray(array.T).T
     spacing = (2.5, 0.8, 1.1)
     np.testing.assert_array_equal(inside_distance(array, spacing, 1), inside_distance(plain, spacing, 1))
-    np.testing.assert_array_equal(nearest(array == 1, spacing, 1), nearest(plain == 1, spacing, 1))
 
 
 def test_labels_beyond_32_bits_stay_apart():
@@ -116,34 +115,6 @@ def test_labels_beyond_32_bits_stay_apart():
     np.testing.assert_array_equal(inside_distance(labels, (1.0, 1.0), 1), [[[2, 1, 1, 1, 1, 1]]])
     labels = np.array([[[0, 0, 0, 256, 256, 256]]])
     np.testing.assert_array_equal(inside_distance(labels, (1.0, 1.0), 1), [[[3, 2, 1, 1, 2, 3]]])
-
-
-@given(data=st.data(), shape=shapes, threads=st.integers(1, 2))
-@settings(deadline=None, max_examples=300)
-def test_nearest_is_its_definition_and_ties_go_to_the_lowest_index(data, shape, threads):
-    mask = data.draw(hnp.arrays(bool, shape))
-    spacing = tuple(data.draw(st.sampled_from([0.5, 1.0, 2.0, 10.0])) for _ in shape[1:])
-    points = np.argwhere(np.ones(shape[1:], bool)) * spacing
-    squares = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
-    found = nearest(mask, spacing, threads)
-    for image, index in zip(mask, found, strict=True):
-        away = np.where(image.ravel(), squares, np.inf)
-        np.testing.assert_array_equal(index.ravel(), away.argmin(axis=1) if image.any() else -1)
-
-
-@pytest.mark.parametrize("shape", [(60, 70, 90), (1, 90, 75), (200, 130), (33, 2, 40), (300,)])
-@pytest.mark.parametrize("seeds", [1, 5, 400])
-def test_nearest_is_as_near_as_scipy_says(shape, seeds):
-    rng = np.random.default_rng(seeds)
-    spacing = (2.5, 0.8, 0.7)[: len(shape)]
-    mask = np.zeros(shape, bool)
-    mask.flat[rng.choice(mask.size, min(seeds, mask.size), replace=False)] = True
-    index = nearest(mask[None], spacing, 2)[0]
-    assert mask.ravel()[index].all()
-    there = np.stack(np.unravel_index(index, shape), axis=-1) * spacing
-    here = np.stack(np.indices(shape), axis=-1) * spacing
-    expected = ndimage.distance_transform_edt(~mask, sampling=spacing)
-    np.testing.assert_allclose(np.linalg.norm(there - here, axis=-1), expected, rtol=1e-12)
 
 
 @given(
@@ -183,14 +154,13 @@ def test_a_part_out_of_range_is_an_error(position, part):
 def test_nothing_comes_of_nothing(shape):
     spacing = (1.0, 2.0, 3.0)[: len(shape) - 1]
     assert inside_distance(np.zeros(shape, np.uint8), spacing, 2).shape == shape
-    assert nearest(np.zeros(shape, bool), spacing, 2).shape == shape
 
 
 def test_spacing_and_axes_that_do_not_fit_are_errors():
     with pytest.raises(SpacingError, match="expected 2 sizes"):
         inside_distance(np.zeros((1, 3, 4), np.uint8), (1.0, 1.0, 1.0), 1)
     with pytest.raises(ShapeError, match="4 axes"):
-        nearest(np.zeros((1, 2, 2, 2, 2), bool), (1.0,) * 4, 1)
+        inside_distance(np.zeros((1, 2, 2, 2, 2), np.uint8), (1.0,) * 4, 1)
 
 
 def _sum_in_a_worker(queue):

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgewise.maps.edt_torch import components, inside_distance, nearest
+from edgewise.maps.edt_torch import components, inside_distance
 
 DEVICES = ["cpu", "meta"] + ["cuda"] * torch.cuda.is_available()
 
@@ -114,32 +114,6 @@ def test_the_inside_distance_is_the_definition(data, most_labels):
     np.testing.assert_allclose(built, defined_inside_distance(batch, spacing), rtol=1e-6)
 
 
-@given(data=st.data())
-@settings(deadline=None)
-def test_the_nearest_voxel_is_no_farther_than_any_other(data):
-    batch = data.draw(batches(2)) == 1
-    spacing = data.draw(spacings(batch.ndim - 1))
-    apart = distances(batch.shape[1:], spacing)
-    for mask, found in zip(batch, nearest(torch.from_numpy(batch), spacing).numpy(), strict=True):
-        if mask.any():
-            assert mask.ravel()[found].all()
-            reached = apart[np.arange(mask.size), found.ravel()]
-            np.testing.assert_allclose(reached, apart[:, mask.ravel()].min(axis=1), rtol=1e-6)
-        else:
-            assert (found == -1).all()
-
-
-@given(data=st.data())
-@settings(deadline=None)
-def test_of_equally_near_voxels_the_lowest_index_is_nearest(data):
-    batch = data.draw(batches(2)) == 1
-    spacing = data.draw(st.tuples(*[st.sampled_from([0.7, 1.4, 2.1])] * (batch.ndim - 1)))
-    apart = (distances(batch.shape[1:], [round(size / 0.7) for size in spacing]) ** 2).round()
-    for mask, found in zip(batch, nearest(torch.from_numpy(batch), spacing).numpy(), strict=True):
-        lowest = np.where(mask.ravel(), apart, np.inf).argmin(axis=1)
-        np.testing.assert_array_equal(found.ravel(), lowest if mask.any() else -1)
-
-
 @given(batch=batches(3))
 @settings(deadline=None)
 def test_components_are_the_definition(batch):
@@ -176,7 +150,6 @@ def test_long_axes_stay_exact(spacing):
     expected = np.hypot((rows - 3) * spacing[0], (columns - 30) * spacing[1])
     expected[3, 30] = min(spacing)
     np.testing.assert_allclose(inside_distance(labels, spacing)[0], expected, rtol=1e-6)
-    assert (nearest(labels == 7, spacing) == 3 * 33 + 30).all()
 
 
 @pytest.mark.parametrize("turns", [2, 8, 32, 64])
@@ -196,9 +169,10 @@ def test_distances_read_nothing_back_and_stay_on_their_device(device, shape):
     labels = torch.zeros(shape, dtype=torch.int64, device=device)
     spacing = (2.0, 1.0, 0.5)[: len(shape) - 1]
     with Readings() as readings:
-        built = [inside_distance(labels, spacing), nearest(labels > 0, spacing)]
+        built = inside_distance(labels, spacing)
     assert readings.count == 0
-    assert all(each.shape == shape and each.device == labels.device for each in built)
+    assert built.shape == shape
+    assert built.device == labels.device
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32])
@@ -220,7 +194,7 @@ def test_labels_may_use_all_of_int64():
 def test_no_voxel_gives_no_voxel(shape):
     labels = torch.zeros(shape, dtype=torch.int64)
     spacing = (1.0,) * (len(shape) - 1)
-    for built in (inside_distance(labels, spacing), nearest(labels > 0, spacing), components(labels)):
+    for built in (inside_distance(labels, spacing), components(labels)):
         assert built.shape == shape
 
 
@@ -229,5 +203,3 @@ def test_an_image_of_one_label_has_one_voxel_of_depth():
     built = inside_distance(labels, (2.0, 0.5))
     assert (built[:2] == 0.5).all()
     assert torch.equal(built[2], inside_distance(labels[2:], (2.0, 0.5))[0])
-    assert (nearest(labels == 2, (2.0, 0.5))[0] == -1).all()
-    assert torch.equal(nearest(labels == 2, (2.0, 0.5))[1], torch.arange(12).view(3, 4))

@@ -20,7 +20,6 @@ with install_import_hook("edgewise", "beartype.beartype"):  # as pytest runs eve
 import torch
 for batch, spacing in (cases := torch.load(sys.argv[1])):
     batch["inside"] = edt_triton.inside_distance(batch["labels"], spacing)
-    batch["nearest"] = edt_triton.nearest(batch["labels"] == 1, spacing)
 torch.save([batch for batch, _ in cases], sys.argv[1])
 """
 
@@ -29,16 +28,12 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from edgewise.maps.kernels import tiles
-field, index, sizes = "*fp32", "*i64", {"square": "fp32", "rows": "i32", "columns": "i32"}
-for kernel, tensors in (
-    (tiles.lowered, {"before": field, "after": field}),
-    (tiles.nearer, {"squared": field, "index": index, "closest": field, "chosen": index}),
-):
-    for lonely in ({}, {"rows": 1}, {"columns": 1}):  # Triton compiles anew for a size of 1
-        fixed = {"high": 32, "wide": 32, "offsets": 1} | lonely
-        source = ASTSource(kernel, tensors | sizes | dict.fromkeys(fixed, "constexpr"), constexprs=fixed)
-        code = compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": False})
-        assert "ld.global" in code.asm["ptx"] and "st.global" in code.asm["ptx"], kernel
+arguments = {"before": "*fp32", "after": "*fp32", "square": "fp32", "rows": "i32", "columns": "i32"}
+for lonely in ({}, {"rows": 1}, {"columns": 1}):  # Triton compiles anew for a size of 1
+    fixed = {"high": 32, "wide": 32, "offsets": 1} | lonely
+    source = ASTSource(tiles.lowered, arguments | dict.fromkeys(fixed, "constexpr"), constexprs=fixed)
+    code = compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": False})
+    assert "ld.global" in code.asm["ptx"] and "st.global" in code.asm["ptx"], fixed
 """
 
 UNUSED = """
@@ -104,7 +99,6 @@ def test_the_interpreted_kernels_equal_plain_torch(interpreted, place):
     labels, spacing = list(examples())[place]
     expected = edt_torch.inside_distance(labels, spacing)
     torch.testing.assert_close(interpreted[place]["inside"], expected, rtol=1e-6, atol=0)
-    assert torch.equal(interpreted[place]["nearest"], edt_torch.nearest(labels == 1, spacing))
 
 
 @needs_triton
@@ -126,20 +120,15 @@ def test_nothing_here_leaves_the_interpreter_switched_on():
 def test_a_gpu_equals_the_cpu_and_is_never_waited_for(shape):
     labels, spacing = blobs(shape, 4, 0), (2.5, 0.8, 0.8)[1 - len(shape) :]
     there = labels.cuda()
-    edt_triton.inside_distance(there, spacing), edt_triton.nearest(there == 1, spacing)  # compiles
+    edt_triton.inside_distance(there, spacing)  # compiles
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        inside, nearest = edt_triton.inside_distance(there, spacing), edt_triton.nearest(there == 1, spacing)
+        inside = edt_triton.inside_distance(there, spacing)
         plain = edt_torch.inside_distance(there, spacing)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     expected = edt_torch.inside_distance(labels, spacing)
     torch.testing.assert_close(inside.cpu(), expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(plain.cpu(), expected, rtol=1e-6, atol=0)
-    reached = [edt_torch.nearest(labels == 1, spacing), nearest.cpu()]
-    grid = torch.stack(torch.meshgrid(*map(torch.arange, shape[1:]), indexing="ij")).flatten(1).double()
-    grid *= torch.tensor(spacing, dtype=torch.float64)[:, None]
-    apart = [(grid[:, index.flatten(1)] - grid[:, None]).norm(dim=0) for index in reached]
-    torch.testing.assert_close(*apart, rtol=1e-6, atol=0)
     assert torch.equal(edt_torch.components(there).cpu(), edt_torch.components(labels))

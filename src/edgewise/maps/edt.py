@@ -5,11 +5,9 @@ On the CPU compiled kernels do the work (`edt_cpu`), on a GPU Triton's (`edt_tri
 """
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from edgewise.maps import edt_cpu, edt_torch, edt_triton
-from edgewise.types import FieldBatch, LabelBatch, MaskBatch, Spacing
+from edgewise.types import FieldBatch, LabelBatch, Spacing
 
 
 def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
@@ -36,20 +34,3 @@ def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
     if edt_triton.runs_on(labels.device):
         return edt_triton.inside_distance(labels, spacing)
     return edt_torch.inside_distance(labels, spacing)
-
-
-def nearest(mask: MaskBatch, spacing: Spacing) -> Int64[Tensor, "B *space"]:
-    """Flat index, within its image, of the true voxel nearest to every voxel.
-
-    Args:
-        mask: (B, *space).
-        spacing: voxel size along each spatial axis, in mm.
-
-    Returns:
-        (B, *space) int64; of several at one distance the lowest index; -1 in an image without a true voxel.
-    """
-    if mask.device.type == "cpu":
-        return torch.from_numpy(edt_cpu.nearest(mask.numpy(), spacing, torch.get_num_threads()))
-    if edt_triton.runs_on(mask.device):
-        return edt_triton.nearest(mask, spacing)
-    return edt_torch.nearest(mask, spacing)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, Integer
+from jaxtyping import Float, Integer
 from numpy import ndarray
 
 from edgewise.errors import LabelError, ShapeError, SpacingError
@@ -72,46 +72,6 @@ def inside_distance(labels: Integer[ndarray, "B *space"], spacing: Spacing, thre
 
     _two_passes(volume.shape, within, across, threads)
     return np.ascontiguousarray(distance.transpose(np.argsort(order))).reshape(labels.shape)
-
-
-def nearest(mask: Bool[ndarray, "B *space"], spacing: Spacing, threads: int) -> Int64[ndarray, "B *space"]:
-    """Flat index, within its image, of the true voxel nearest to every voxel.
-
-    Distances are compared in float64, in units of the smallest voxel size, so that ties are exact on cubic
-    voxels. Of several at one distance the lowest index wins.
-
-    Args:
-        mask: (B, *space), up to three axes longer than 1.
-        spacing: voxel size along each spatial axis, in mm.
-        threads: how many threads share the work.
-
-    Returns:
-        (B, *space) int64; -1 in an image without a true voxel.
-
-    Raises:
-        ShapeError: more than three axes are longer than 1.
-        SpacingError: `spacing` does not have one size for each spatial axis.
-    """
-    if mask.size == 0:
-        return np.empty(mask.shape, np.int64)
-    from edgewise.maps.kernels import nearest as kernels
-
-    grid = _grid(mask.shape, spacing)
-    images, depth, rows, columns = grid.shape
-    steps = tuple(step / min(spacing) for step in grid.steps)
-    index, squared = np.empty(grid.shape, np.int64), np.empty(grid.shape, np.float64)
-    empty = np.empty((images, depth), np.bool_)
-    planes = [np.ascontiguousarray(array).reshape(-1, rows, columns) for array in (mask, squared, index)]
-    stacks = squared.reshape(images, depth, -1), index.reshape(images, depth, -1), empty
-
-    def within(part: Part) -> None:
-        kernels.planes(*planes, empty, steps[1:], part)
-
-    def across(image: int, part: Part) -> None:
-        kernels.stack(*(array[image] for array in stacks), steps[0], part)
-
-    _two_passes(grid.shape, within, across, threads)
-    return index.reshape(mask.shape)
 
 
 def extremes(values: Values, parts: Parts, count: int) -> tuple[PerPart, PerPart]:

@@ -6,13 +6,12 @@ at a few fields the size of the batch.
 
 from collections.abc import Iterator
 from itertools import product
-from math import prod
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from edgewise.types import FieldBatch, LabelBatch, MaskBatch, Spacing
+from edgewise.types import FieldBatch, LabelBatch, Spacing
 
 # Gathers a round in `components`: each is one kernel beside the hundred of a round, and halves the depth of the trees.
 JUMPS = 4
@@ -45,27 +44,6 @@ def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
     for axis in range(len(squares) - 1, 0, -1):
         squared = _lowered(squared, gaps(labels, axis), axis, squares[axis - 1])
     return in_mm(squared, unit)
-
-
-def nearest(mask: MaskBatch, spacing: Spacing) -> Int64[Tensor, "B *space"]:
-    r"""The voxel of `mask` nearest to every voxel of the same image: $\arg\min_{y \in M} \lVert x - y \rVert$.
-
-    Args:
-        mask: (B, *space), two or three spatial axes.
-        spacing: voxel size along each spatial axis, in mm.
-
-    Returns:
-        (B, *space) int64 on the device of `mask`: flat index within the image (row-major); of equally near voxels
-        the lowest index; -1 where the mask of the image is empty. Distances are compared as float32: ties are
-        exact where the squared ratios of the voxel sizes are whole numbers, elsewhere a voxel that is farther by
-        less than 1e-6 of the distance may take the place.
-    """
-    _, squares = relative(spacing)
-    found = nearest_in_row(mask, squares[-1])
-    for axis in range(len(squares) - 1, 0, -1):
-        found = _nearer(*found, axis, squares[axis - 1])
-    squared, index = found
-    return index.masked_fill_(squared.isinf(), -1)
 
 
 def components(labels: LabelBatch) -> Int64[Tensor, "B *space"]:
@@ -131,17 +109,6 @@ def gaps(labels: LabelBatch, axis: int) -> FieldBatch:
     return gap.movedim(-1, axis)
 
 
-def nearest_in_row(mask: Tensor, square: float) -> tuple[Tensor, Tensor]:
-    """Squared distance to the nearest voxel of `mask` in the same row (last axis), and its flat index."""
-    row = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)
-    behind = torch.where(mask, row, -torch.inf).cummax(-1).values
-    ahead = _backwards_cummin(torch.where(mask, row, torch.inf))
-    gap, place = torch.minimum(row - behind, ahead - row), torch.where(row - behind <= ahead - row, behind, ahead)
-    shift = torch.where(gap.isinf(), 0.0, place - row).long()
-    index = torch.arange(prod(mask.shape[1:]), device=mask.device).view(mask.shape[1:])
-    return gap.square_().mul_(square), shift.add_(index)
-
-
 def _lowered(before: FieldBatch, gap: FieldBatch, axis: int, square: float) -> FieldBatch:
     """One step of the recursion of `inside_distance`; `gap` is overwritten."""
     after = torch.minimum(gap.square_().mul_(square), before)
@@ -150,18 +117,6 @@ def _lowered(before: FieldBatch, gap: FieldBatch, axis: int, square: float) -> F
         for here, there in _both_ways(axis, offset):
             torch.minimum(after[here], candidate[there], out=after[here])
     return after
-
-
-def _nearer(squared: Tensor, index: Tensor, axis: int, square: float) -> tuple[Tensor, Tensor]:
-    """What lies nearest when the choices of the voxels along `axis` count as well."""
-    nearer, chosen = squared.clone(), index.clone()
-    for offset in range(1, squared.shape[axis]):
-        for here, there in _both_ways(axis, offset):
-            candidate = squared[there] + offset * offset * square
-            tied = (candidate == nearer[here]) & (index[there] < chosen[here])
-            chosen[here] = torch.where((candidate < nearer[here]) | tied, index[there], chosen[here])
-            torch.minimum(nearer[here], candidate, out=nearer[here])
-    return nearer, chosen
 
 
 def _both_ways(axis: int, offset: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:

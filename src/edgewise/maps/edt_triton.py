@@ -9,11 +9,10 @@ from math import prod
 from typing import Any
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 
-from edgewise.maps.edt_torch import gaps, in_mm, nearest_in_row, relative
-from edgewise.types import FieldBatch, LabelBatch, MaskBatch, Spacing
+from edgewise.maps.edt_torch import gaps, in_mm, relative
+from edgewise.types import FieldBatch, LabelBatch, Spacing
 
 _TILE = 1024
 """Voxels a program: enough to share what they read, few enough to stay in registers and to stop early."""
@@ -45,27 +44,6 @@ def inside_distance(labels: LabelBatch, spacing: Spacing) -> FieldBatch:
         _launch(tiles.lowered, axis, squared, lowered, squares[axis - 1])
         squared = lowered
     return in_mm(squared, unit)
-
-
-def nearest(mask: MaskBatch, spacing: Spacing) -> Int64[Tensor, "B *space"]:
-    """The nearest voxel of `mask` in the same image: `edt_torch.nearest`, ties included.
-
-    Args:
-        mask: (B, *space), two or three spatial axes.
-        spacing: voxel size along each spatial axis, in mm.
-
-    Returns:
-        (B, *space) int64: flat index within the image; -1 where the mask of the image is empty.
-    """
-    from edgewise.maps.kernels import tiles
-
-    _, squares = relative(spacing)
-    squared, index = (each.contiguous() for each in nearest_in_row(mask, squares[-1]))
-    for axis in range(len(squares) - 1, 0, -1):
-        closest, chosen = torch.empty_like(squared), torch.empty_like(index)
-        _launch(tiles.nearer, axis, squared, index, closest, chosen, squares[axis - 1])
-        squared, index = closest, chosen
-    return index.masked_fill_(squared.isinf(), -1)
 
 
 def _launch(kernel: Any, axis: int, *arguments: Any) -> None:

@@ -105,8 +105,3 @@ def _labelled(labels: LabelBatch, shift: Literal[0, 1]) -> Parts:
         count = max(count, number + 1)
     indices = found[0][None] if len(found) == 1 else np.stack(found) if found else np.zeros(labels.shape, np.int32)
     return Parts(index=torch.from_numpy(indices), count=count)
-
-
-def classwise(labels: LabelBatch, classes: int) -> Parts:
-    """The classes themselves as parts."""
-    return Parts(index=labels, count=classes)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from edgewise.maps.edt import inside_distance
-from edgewise.maps.parts import Parts, classwise, connected_components, objects
+from edgewise.maps.parts import Parts, connected_components, objects
 from edgewise.types import FieldBatch, LabelBatch, Spacing
 
 WORTH_A_CROP = 0.6
@@ -50,7 +50,7 @@ class Regions:
     @cached_property
     def by_class(self) -> Parts:
         """The classes as parts."""
-        return classwise(self.labels, self.classes)
+        return Parts(index=self.labels, count=self.classes)
 
     @cached_property
     def foreground(self) -> Bool[Tensor, "B *space"]:

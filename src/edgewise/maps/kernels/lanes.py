@@ -169,18 +169,6 @@ def equal(_typing, left, right):
 
 
 @_operation
-def below(_typing, left, right):
-    """Mask of the lanes where the left floating-point value is smaller."""
-    return MASK(left, right), lambda _context, builder, _signature, values: builder.fcmp_ordered("<", *values)
-
-
-@_operation
-def at_most(_typing, left, right):
-    """Mask of the lanes where the left floating-point value is smaller or equal."""
-    return MASK(left, right), lambda _context, builder, _signature, values: builder.fcmp_ordered("<=", *values)
-
-
-@_operation
 def choose(_typing, mask, left, right):
     """The left value where the mask is set, else the right one."""
     return left(mask, left, right), lambda _context, builder, _signature, values: builder.select(*values)

@@ -57,32 +57,3 @@ def lowered(before, after, square, rows, columns, high: tl.constexpr, wide: tl.c
                 best = tl.minimum(best, value + added)
             offset += 1
     tl.store(after + voxel, best, mask=exists)
-
-
-@triton.jit
-@no_type_check
-def nearer(  # noqa: PLR0913, PLR0917
-    squared, index, closest, chosen, square, rows, columns,
-    high: tl.constexpr, wide: tl.constexpr, offsets: tl.constexpr,
-):  # fmt: skip
-    """closest(i) = min_j (i - j)^2 square + squared(j); chosen(i), of the j that attain it, the lowest index(j)."""
-    begin, voxel, exists, row = _tile(rows, columns, high, wide)
-    squared += begin
-    index += begin
-    best = tl.load(squared + voxel, mask=exists, other=-1.0)
-    source = tl.load(index + voxel, mask=exists, other=0)
-    offset = 1
-    while (offset < rows) & (_squared(offset) * square <= tl.max(best)):
-        for _ in tl.static_range(offsets):
-            added = _squared(offset) * square
-            for side in tl.static_range(-1, 2, 2):
-                there = exists & (row + side * offset >= 0) & (row + side * offset < rows)
-                shift = (side * offset).to(tl.int64) * columns
-                value = tl.load(squared + shift + voxel, mask=there, other=float("inf")) + added
-                other = tl.load(index + shift + voxel, mask=there, other=0)
-                closer = there & ((value < best) | ((value == best) & (other < source)))
-                best = tl.where(closer, value, best)
-                source = tl.where(closer, other, source)
-            offset += 1
-    tl.store(closest + begin + voxel, best, mask=exists)
-    tl.store(chosen + begin + voxel, source, mask=exists)
