@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from edgewise.losses.overlap import Overlap, _masked, _scattered, class_sums
+from edgewise.losses.overlap import Overlap, _masked, _scattered, class_sizes, class_sums
 from edgewise.truth import Truth
 
 
@@ -50,7 +50,7 @@ def test_unknown_voxels_count_for_nothing():
     log_p, labels = scene()
     labels[labels == 3] = 255
     truth = Truth.of(labels, classes=4, ignore=255)
-    sums, sizes = class_sums(torch.ones_like(labels, dtype=torch.float64), truth)
+    sums, sizes = class_sums(torch.ones_like(labels, dtype=torch.float64), truth), class_sizes(truth, log_p)
     expected = torch.stack([(labels == each).flatten(1).sum(1) for each in range(4)], 1).double()
     torch.testing.assert_close(sums, expected)
     torch.testing.assert_close(sizes, expected)

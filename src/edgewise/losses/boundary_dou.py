@@ -61,8 +61,8 @@ class BoundaryDoU(Loss):
     @override
     def of(self, log_p: Logits, truth: Truth) -> Scalar:
         overlap = Overlap.of(log_p, truth, power=2)
-        boundary, size = class_sums(on_boundary(truth.labels).to(log_p.dtype), truth)
-        alpha = (1 - 2 * boundary / size.clamp(min=1)).clamp(self.lowest, self.highest)
+        boundary = class_sums(on_boundary(truth.labels).to(log_p.dtype), truth)
+        alpha = (1 - 2 * boundary / overlap.true.clamp(min=1)).clamp(self.lowest, self.highest)
         sizes = overlap.predicted + overlap.true
         difference = sizes - 2 * overlap.both
         costs = difference / (sizes - (1 + alpha) * overlap.both + self.eps)

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from edgewise.losses.base import Loss
 from edgewise.losses.class_weights import check_class_weights, class_weights
-from edgewise.losses.overlap import class_sums
+from edgewise.losses.overlap import class_sizes, class_sums
 from edgewise.truth import Truth
 from edgewise.types import Logits, Scalar
 
@@ -43,7 +43,7 @@ class CrossEntropy(Loss):
         losses = -truth.own(log_p)
         if not self.class_weights and self.balance == "voxels":
             return truth.mean(losses)
-        sums, sizes = class_sums(losses, truth)
+        sums, sizes = class_sums(losses, truth), class_sizes(truth, losses)
         weights = class_weights(self.class_weights, truth, losses)
         if self.balance == "classes":
             weights = weights / sizes.sum(0).clamp(min=1)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from typing_extensions import override
 
 from edgewise.losses.base import Loss
-from edgewise.losses.overlap import class_sums
+from edgewise.losses.overlap import class_sizes
 from edgewise.maps.boundary import boundary
 from edgewise.truth import Truth
 from edgewise.types import Logits, PerClass, Scalar
@@ -60,7 +60,7 @@ class GeneralisedSurface(Loss):
 
     def _weights(self, log_p: Logits, truth: Truth) -> PerClass:
         """At most 1; a class without voxels has no distances to weigh."""
-        size = class_sums(log_p.new_ones(()).expand(truth.labels.shape), truth)[1].clamp(min=1)
+        size = class_sizes(truth, log_p).clamp(min=1)
         return (size.amin(1, keepdim=True) / size).pow(_EXPONENTS[self.weighting])
 
 

@@ -68,8 +68,8 @@ class MapDice(Loss):
     def _overlap(self, log_p: Logits, truth: Truth) -> Overlap:
         plain = Overlap.of(log_p, truth)
         field = truth.maps[self.map].to(log_p.dtype)
-        mapped, _ = class_sums(truth.own(log_p).exp() * field, truth)
-        depth, _ = class_sums(field, truth)
+        mapped = class_sums(truth.own(log_p).exp() * field, truth)
+        depth = class_sums(field, truth)
         if self.form == "paper":
             return Overlap(both=mapped, predicted=plain.predicted, true=depth)
         return Overlap(both=plain.both + mapped, predicted=plain.predicted + mapped, true=plain.true + depth)

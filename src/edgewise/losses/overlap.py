@@ -33,8 +33,7 @@ class Overlap:
         """Sums of the softmax of logits, or of log-probabilities; `power` 2 squares it in `predicted`."""
         known = None if isinstance(truth.known, str) else truth.known
         both, predicted = SoftSums.apply(logits, truth.labels, known, power)  # type: ignore[no-untyped-call]
-        ones = _counted(logits.new_ones(()).expand(truth.labels.shape), known)
-        return Overlap(both=both, predicted=predicted, true=_by_class(ones, truth.labels, truth.classes))
+        return Overlap(both=both, predicted=predicted, true=class_sizes(truth, logits))
 
     def pooled(self, truth: Truth) -> "Overlap":
         """One image made of all the images of the batch, each multiplied by its weight; (1, C)."""
@@ -131,16 +130,15 @@ def softened_power(x: Tensor, exponent: float) -> Tensor:
     return x * x.clamp(min=1e-6).pow(exponent - 1)
 
 
-def class_sums(values: FieldBatch, truth: Truth) -> tuple[PerClass, PerClass]:
-    """Sum of `values` over the known voxels of each class, and the number of those voxels."""
-    known = None if isinstance(truth.known, str) else truth.known
-    ones = values.new_ones(()).expand_as(values)
-    sums, sizes = (_by_class(_counted(each, known), truth.labels, truth.classes) for each in (values, ones))
-    return sums, sizes
+def class_sums(values: FieldBatch, truth: Truth) -> PerClass:
+    """Sum of `values` over the known voxels of each class."""
+    counted = values if isinstance(truth.known, str) else values.where(truth.known, 0)
+    return _by_class(counted, truth.labels, truth.classes)
 
 
-def _counted(values: FieldBatch, known: MaskBatch | None) -> FieldBatch:
-    return values if known is None else values.where(known, 0)
+def class_sizes(truth: Truth, like: Tensor) -> PerClass:
+    """Number of known voxels of each class, on the device and in the type of `like`."""
+    return class_sums(like.new_ones(()).expand(truth.labels.shape), truth)
 
 
 def _by_class(values: FieldBatch, labels: LabelBatch, classes: int) -> PerClass:
