@@ -109,17 +109,26 @@ def predict(run: Path, images: Annotated[list[Path], Parameter(negative=())], *,
 
 
 @app.command
-def evaluate(predictions: Path, references: Path, *, out: Path | Literal["none"] = "none") -> int:
+def evaluate(
+    predictions: Path,
+    references: Path,
+    *,
+    out: Path | Literal["none"] = "none",
+    definitions: str = "default",
+    tolerance: float = 2.0,
+) -> int:
     """Score predicted masks against reference masks of the same names.
 
     Args:
         predictions: folder of predicted masks.
         references: folder of reference masks.
         out: CSV file for the metrics of every case and class; a summary is written beside it as JSON.
+        definitions: whose definitions the metrics follow; see `edgewise list metrics`.
+        tolerance: of the metrics that forgive small distances, in mm.
     """
     from edgewise.run.evaluate import evaluate as work
 
-    return _named(work(predictions, references, out))
+    return _named(work(predictions, references, out, definitions=definitions, tolerance=tolerance))
 
 
 @app.command

@@ -20,7 +20,7 @@ def pair(space, seed=0):
 
 def score(metric, prediction, reference):
     spacing = (3.0, 1.0, 0.5)[: reference.ndim]
-    return metric(Comparison(prediction=prediction, reference=reference, spacing=spacing))
+    return metric(Comparison.of(prediction, reference, spacing))
 
 
 @pytest.fixture(params=METRICS.values(), ids=METRICS)
@@ -54,8 +54,9 @@ class TestEveryMetric:
     def test_gives_its_stated_values_for_empty_masks(self, metric, space):
         _, mask = pair(space)
         empty = np.zeros_like(mask)
-        assert score(metric, empty, empty) == metric.both_empty
-        assert score(metric, empty, mask) == score(metric, mask, empty) == metric.one_empty
+        assert score(metric, empty, empty) == metric.empty.both
+        assert score(metric, empty, mask) == metric.empty.prediction
+        assert score(metric, mask, empty) == metric.empty.reference
 
     def test_one_voxel_and_a_full_image_are_finite(self, metric, space):
         one, full = np.zeros(space, bool), np.ones(space, bool)
@@ -72,6 +73,6 @@ class TestEveryMetric:
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_says_what_it_is(metric):
     assert re.search(r"doi:10\.\d{4,}/\S+|arXiv:\d{4}\.\d{4,}", metric.source)
-    assert "empty" in metric.definition
+    assert metric().described()
     assert metric.unit in {"1", "mm", "ml"}
-    assert metric.better in {"higher", "lower"}
+    assert metric.better in {"higher", "lower", "zero", "neither"}

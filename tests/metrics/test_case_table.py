@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from edgewise.errors import DataError
-from edgewise.metrics import METRICS, Row, evaluate, from_csv, rows_of, summarise, to_csv
+from edgewise.metrics import METRICS, Row, evaluate, from_csv, named, rows_of, summarise, to_csv
+
+DEFAULT = named("default")
 
 NAMES = ("background", "liver", "tumour")
 SPACING = (2.0, 1.0, 1.0)
@@ -23,7 +25,7 @@ def table():
     missed = np.where(prediction == 2, 1, prediction)
     healthy = np.minimum(reference, 1)
     pairs = {"a": (prediction, reference), "b": (missed, reference), "c": (healthy, healthy)}
-    return [row for case, pair in pairs.items() for row in rows_of(case, *pair, SPACING, NAMES)]
+    return [row for case, pair in pairs.items() for row in rows_of(case, *pair, SPACING, NAMES, DEFAULT)]
 
 
 def test_a_row_says_what_was_compared():
@@ -37,20 +39,20 @@ def test_values_are_those_of_evaluate():
     reference = np.zeros((5, 6), np.uint8)
     reference[1:3, 1:3] = 1
     prediction = np.roll(reference, 1, axis=1)
-    (row,) = rows_of("a", prediction, reference, (1.0, 2.0), NAMES[:2])
+    (row,) = rows_of("a", prediction, reference, (1.0, 2.0), NAMES[:2], DEFAULT)
     assert row.values == evaluate(prediction, reference, (1.0, 2.0))[1]
 
 
 def test_empty_masks_are_named():
     assert [row.empty for row in table() if row.class_name == "tumour"] == ["", "prediction", "both"]
     a = np.ones((3, 3), np.uint8)
-    assert rows_of("x", a, 0 * a, (1.0, 1.0), NAMES[:2])[0].empty == "reference"
+    assert rows_of("x", a, 0 * a, (1.0, 1.0), NAMES[:2], DEFAULT)[0].empty == "reference"
 
 
 @pytest.mark.parametrize("policy", ["worst", "skip", "nan"])
 def test_a_summary_counts_the_empty_masks_whatever_the_policy(policy):
     rows = table()
-    tumour = summarise(rows, policy)["classes"]["2"]
+    tumour = summarise(rows, DEFAULT, policy)["classes"]["2"]
     for kind in METRICS:
         assert {key: tumour[kind][key] for key in ("cases", "both_empty", "one_empty")} == {
             "cases": 3,
@@ -66,10 +68,10 @@ def test_a_summary_counts_the_empty_masks_whatever_the_policy(policy):
 
 
 def test_a_summary_is_valid_json_with_definitions_and_the_mean_dice():
-    summary = summarise(table())
+    summary = summarise(table(), DEFAULT)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert set(summary["definitions"]) == set(METRICS)
-    assert summary["definitions"]["hd95"]["one_empty"] == "inf"
+    assert summary["definitions"]["hd95"]["prediction_empty"] == "inf"
     assert summary["policy"].startswith("worst: ")
     dice = [summary["classes"][key]["dice"]["mean"] for key in ("1", "2")]
     assert summary["mean_dice"] == pytest.approx(np.mean(dice))
@@ -78,13 +80,13 @@ def test_a_summary_is_valid_json_with_definitions_and_the_mean_dice():
 
 def test_a_class_that_is_always_missed_has_no_mean_distance_when_infinities_are_skipped():
     mask = np.ones((3, 3), np.uint8)
-    entry = summarise(rows_of("a", 0 * mask, mask, (1.0, 1.0), NAMES[:2]), "skip")["classes"]["1"]
+    entry = summarise(rows_of("a", 0 * mask, mask, (1.0, 1.0), NAMES[:2], DEFAULT), DEFAULT, "skip")["classes"]["1"]
     assert entry["dice"]["mean"] == 0
     assert (entry["assd"]["mean"], entry["assd"]["used"], entry["assd"]["one_empty"]) == (None, 0, 1)
 
 
 def test_no_rows_have_no_mean():
-    assert summarise([])["mean_dice"] is None
+    assert summarise([], DEFAULT)["mean_dice"] is None
 
 
 def test_a_table_that_is_written_reads_back_the_same():

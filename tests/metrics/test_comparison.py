@@ -27,16 +27,16 @@ def brute_force(mask, other, spacing):
 def test_distances_agree_with_the_definition(pair, spacing):
     a, b = pair
     spacing = spacing[: a.ndim]
-    gaps = Comparison(prediction=a, reference=b, spacing=spacing).gaps
-    np.testing.assert_allclose(gaps[0], brute_force(a, b, spacing), rtol=1e-9)
-    np.testing.assert_allclose(gaps[1], brute_force(b, a, spacing), rtol=1e-9)
+    gaps = Comparison.of(a, b, spacing).gaps
+    np.testing.assert_allclose(gaps[0].distances, brute_force(a, b, spacing), rtol=1e-9)
+    np.testing.assert_allclose(gaps[1].distances, brute_force(b, a, spacing), rtol=1e-9)
 
 
 @given(pair=pairs)
 @settings(deadline=None)
 def test_counts_agree_with_the_masks(pair):
     a, b = pair
-    comparison = Comparison(prediction=a, reference=b, spacing=(1.0,) * a.ndim)
+    comparison = Comparison.of(a, b, (1.0,) * a.ndim)
     assert comparison.voxels == (a.sum(), b.sum(), (a & b).sum())
 
 
@@ -61,4 +61,4 @@ def test_the_box_is_the_smallest_that_holds_the_mask(mask):
 )
 def test_masks_that_cannot_be_compared_are_refused(prediction, reference, spacing, error, message):
     with pytest.raises(error, match=message):
-        Comparison(prediction=prediction, reference=reference, spacing=spacing)
+        Comparison.of(prediction, reference, spacing)

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgewise.compare.runs import Verdict
+from edgewise.compare.statistics import PairedComparison
 from edgewise.errors import DataError, OutputError, RunError
 from edgewise.report.page import write
 from edgewise.report.records import read_run
-from edgewise.report.words import Metric, Verdict, duration, headline, spoken
+from edgewise.report.words import Metric, duration, headline, spoken
 
 DICE = Metric(name="dice", title="Dice", unit="", higher=True)
 HD95 = Metric(name="hd95", title="HD95", unit="mm", higher=False)
@@ -66,10 +68,13 @@ def page(runs, path, verdicts=()):
 
 def verdict(**changes):
     values = {
-        "metric": "dice", "class_name": "tumour", "first": "region_wise", "second": "dice_ce",
-        "difference": 0.031, "interval": (0.010, 0.052), "p": 0.004, "cases": 20,
-    }  # fmt: skip
-    return Verdict(**(values | changes))
+        "mean_a": 0.8, "mean_b": 0.769, "difference": 0.031, "interval": (0.010, 0.052), "p": 0.004, "cases": 20,
+        "wins": 15, "ties": 0, "losses": 5, "exact": False,
+    } | changes  # fmt: skip
+    of_pair = {"metric": "dice", "class_index": 2, "class_name": "tumour", "first": "region_wise", "second": "dice_ce"}
+    of_pair |= {key: values.pop(key) for key in list(values) if key in of_pair}
+    result = PairedComparison(**({"groups": values["cases"]} | values))
+    return Verdict(**of_pair, result=result, p=values["p"], correction="")
 
 
 def words_of(markup):

@@ -10,6 +10,9 @@ from edgewise.metrics.cases import rows_of as rows_of
 from edgewise.metrics.cases import summarise as summarise
 from edgewise.metrics.cases import to_csv as to_csv
 from edgewise.metrics.comparison import Comparison as Comparison
+from edgewise.metrics.definitions import Definitions as Definitions
+from edgewise.metrics.definitions import Region as Region
+from edgewise.metrics.definitions import named as named
 from edgewise.metrics.evaluation import evaluate as evaluate
 
 

@@ -1,11 +1,32 @@
 """What a metric is: one expression on a comparison, and everything a report needs to print it honestly."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, TypeAlias
 
 from edgewise.catalog import Component
 from edgewise.metrics.comparison import Comparison
+
+Better: TypeAlias = Literal["higher", "lower", "zero", "neither"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Empty:
+    """The values of a metric where a mask has no voxel; `inf` and `nan` are kept, counted and listed.
+
+    Attributes:
+        both: neither mask has a voxel.
+        prediction: only the prediction has none: the structure was missed.
+        reference: only the reference has none: a structure was invented.
+    """
+
+    both: float
+    prediction: float
+    reference: float
+
+
+OVERLAP = Empty(both=1.0, prediction=0.0, reference=0.0)
+DISTANCE = Empty(both=0.0, prediction=float("inf"), reference=float("inf"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,27 +35,34 @@ class Metric(Component):
 
     Attributes:
         unit: what the number is measured in.
-        better: which way is up.
-        both_empty: the value where neither mask has a voxel.
-        one_empty: the value where only one has; `inf` is kept and counted, and tables aggregate it by a named
-            policy.
-        definition: one sentence that settles every choice on which implementations differ.
+        better: which way is up: `zero` for signed errors, `neither` for numbers that only describe.
+        empty: the values where a mask has no voxel, unless a set of definitions says otherwise.
+        of_borders: the value depends on what counts as border.
+        definition: what is measured, with every setting on which implementations differ as a `{field}`; what
+            counts as border and the values for empty masks are said elsewhere.
     """
 
     package: ClassVar[str] = "edgewise.metrics"
     unit: ClassVar[Literal["1", "mm", "ml"]]
-    better: ClassVar[Literal["higher", "lower"]]
-    both_empty: ClassVar[float]
-    one_empty: ClassVar[float]
+    better: ClassVar[Better]
+    empty: ClassVar[Empty]
+    of_borders: ClassVar[bool] = False
     definition: ClassVar[str]
 
     @abstractmethod
     def of(self, comparison: Comparison) -> float:
         """The value where both masks have voxels."""
 
-    def __call__(self, comparison: Comparison) -> float:
+    def described(self) -> str:
+        """The definition with this metric's own settings."""
+        return self.definition.format(**asdict(self))
+
+    def __call__(self, comparison: Comparison, empty: Empty | Literal["own"] = "own") -> float:
         """The value, or the stated one where a mask is empty."""
         prediction, reference, _ = comparison.voxels
         if prediction and reference:
             return self.of(comparison)
-        return self.one_empty if prediction or reference else self.both_empty
+        stated = self.empty if empty == "own" else empty
+        if prediction or reference:
+            return stated.reference if prediction else stated.prediction
+        return stated.both

@@ -12,17 +12,29 @@ from numpy import ndarray
 
 from edgewise.errors import DataError
 from edgewise.maps.base import checked_spacing
-from edgewise.metrics.evaluation import comparisons, every_metric, values
-from edgewise.types import Spacing
+from edgewise.metrics.comparison import Comparison
+from edgewise.metrics.definitions import Definitions
+from edgewise.metrics.evaluation import comparisons
 
 Empty: TypeAlias = Literal["", "both", "prediction", "reference"]
 Policy: TypeAlias = Literal["worst", "skip", "nan"]
 POLICIES: Mapping[Policy, str] = {
-    "worst": "an infinite distance counts as the diagonal of the image",
-    "skip": "an infinite distance is left out; `used` says how many values remain",
-    "nan": "one infinite distance makes the aggregate undefined",
+    "worst": "an infinite distance counts as the diagonal of the image; what has no worst value stays infinite",
+    "skip": "what is not finite is left out; `used` says how many values remain",
+    "nan": "one value that is not finite makes the aggregate undefined",
 }
-FIXED = ("case", "class", "class_name", "reference_ml", "prediction_ml", "empty", "diagonal_mm")
+FIXED = (
+    "case",
+    "class",
+    "class_name",
+    "reference_ml",
+    "prediction_ml",
+    "reference_voxels",
+    "prediction_voxels",
+    "shared_voxels",
+    "empty",
+    "diagonal_mm",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +43,14 @@ class Row:
 
     Attributes:
         case: id of the case.
-        class_index: label value of the class.
+        class_index: label value of the class; for the regions of a preset their number, from 1.
         class_name: its name.
-        values: each metric by kind; `inf` where a distance does not exist because one mask is empty.
+        values: each metric by column; `inf` where a distance does not exist because one mask is empty.
         reference_ml: volume of the reference, in ml (for 2D images: area in mm² over 1000).
         prediction_ml: volume of the prediction, likewise.
+        reference_voxels: number of voxels of the reference.
+        prediction_voxels: number of voxels of the prediction.
+        shared_voxels: number of voxels that both have: what a global Dice is pooled from.
         empty: which of the two masks have no voxel.
         diagonal_mm: diagonal of the image, the largest distance there is in it.
     """
@@ -46,14 +61,22 @@ class Row:
     values: Mapping[str, float]
     reference_ml: float
     prediction_ml: float
+    reference_voxels: int
+    prediction_voxels: int
+    shared_voxels: int
     empty: Empty
     diagonal_mm: float
 
 
 def rows_of(
-    case: str, prediction: ndarray, reference: ndarray, spacing: Sequence[float], names: Sequence[str]
+    case: str,
+    prediction: ndarray,
+    reference: ndarray,
+    spacing: Sequence[float],
+    names: Sequence[str],
+    definitions: Definitions,
 ) -> tuple[Row, ...]:
-    """Score one case: a row for each foreground class.
+    """Score one case: a row for each foreground class, or for each region of `definitions` where it has some.
 
     Args:
         case: id of the case.
@@ -61,6 +84,7 @@ def rows_of(
         reference: (*space) integer labels, on the same grid.
         spacing: voxel size along each axis, in mm.
         names: class names; the index is the label value and class 0 is the background.
+        definitions: the metrics.
 
     Returns:
         One row a class, in the order of the labels.
@@ -71,74 +95,78 @@ def rows_of(
         SpacingError: `spacing` does not fit.
     """
     sizes = checked_spacing(spacing, reference.ndim)
-    millilitres = math.prod(sizes) / 1000
+    classes: Literal["present"] | range = "present" if definitions.regions else range(1, len(names))
     rows = []
-    for index, comparison in comparisons(prediction, reference, sizes, range(1, len(names))):
-        predicted, true, _ = comparison.voxels
-        row = Row(
-            case=case,
-            class_index=index,
-            class_name=names[index],
-            values=values(comparison),
-            reference_ml=true * millilitres,
-            prediction_ml=predicted * millilitres,
-            empty=_emptiness(predicted, true),
-            diagonal_mm=_diagonal(reference.shape, sizes),
-        )
-        rows.append(row)
+    scored = comparisons(prediction, reference, sizes, definitions, classes)
+    for number, (region, comparison) in enumerate(scored, start=1):
+        name, index = (region.name, number) if definitions.regions else (names[region.labels[0]], region.labels[0])
+        rows.append(_row_of(case, index, name, comparison, definitions))
     return tuple(rows)
 
 
-def summarise(rows: Sequence[Row], policy: Policy = "worst") -> dict[str, Any]:
+def _row_of(case: str, index: int, name: str, comparison: Comparison, definitions: Definitions) -> Row:
+    millilitres = math.prod(comparison.spacing) / 1000
+    predicted, true, both = comparison.voxels
+    return Row(
+        case=case,
+        class_index=index,
+        class_name=name,
+        values=definitions.values(comparison),
+        reference_ml=true * millilitres,
+        prediction_ml=predicted * millilitres,
+        reference_voxels=true,
+        prediction_voxels=predicted,
+        shared_voxels=both,
+        empty=_emptiness(predicted, true),
+        diagonal_mm=math.hypot(*(s * n for s, n in zip(comparison.spacing, comparison.image, strict=True))),
+    )
+
+
+def summarise(rows: Sequence[Row], definitions: Definitions, policy: Policy = "worst") -> dict[str, Any]:
     """Summary of a table, ready for JSON.
 
     Args:
         rows: of any number of cases and classes.
-        policy: what stands for an infinite distance: `worst` (the diagonal of its image), `skip` or `nan`.
+        definitions: what the columns of the table mean.
+        policy: what stands for a value that is not finite: see `POLICIES`.
 
     Returns:
-        `definitions` of every metric; the `policy` in words; for each class its `name`, and for each
-        metric mean, median and (population) std over the cases, the number of `cases`, how many were
-        `used`, and how many had both masks or one mask empty; and `mean_dice`, the mean over the classes
-        of their mean Dice. An undefined number is `None`.
+        `definitions` of every metric; the `policy` in words; for each class its `name`, its `dice_global` (pooled
+        over the voxels of all cases), and for each metric mean, median and (population) std over the cases, the
+        number of `cases`, how many were `used`, and how many had both masks or one mask empty; and `mean_dice`,
+        the mean over the classes of their mean Dice. An undefined number is `None`.
     """
+    facts = definitions.facts()
     classes = {
-        str(index): _class_summary([row for row in rows if row.class_index == index], policy)
+        str(index): _class_summary([row for row in rows if row.class_index == index], facts, policy)
         for index in sorted({row.class_index for row in rows})
     }
     dice = [entry["dice"]["mean"] for entry in classes.values() if "dice" in entry]
     return {
-        "definitions": definitions(),
+        "definitions": facts,
         "policy": f"{policy}: {POLICIES[policy]}",
         "classes": classes,
         "mean_dice": _finite(np.mean([math.nan if each is None else each for each in dice])) if dice else None,
     }
 
 
-def definitions() -> dict[str, dict[str, Any]]:
-    """Definition, unit, direction and values for empty masks of every metric, ready for JSON."""
-    return {
-        metric.kind: {
-            "definition": metric.definition,
-            "unit": metric.unit,
-            "better": metric.better,
-            "both_empty": _text(metric.both_empty),
-            "one_empty": _text(metric.one_empty),
-        }
-        for metric in every_metric()
-    }
+def settled(value: float, diagonal: float, unit: str, policy: Policy = "worst") -> float:
+    """What an aggregate takes for a value: itself where it is finite, else what the policy says."""
+    if math.isfinite(value) or (policy == "worst" and unit != "mm"):
+        return value
+    return diagonal if policy == "worst" else math.nan
 
 
 def to_csv(rows: Sequence[Row]) -> str:
     """The table as CSV text; `inf` is written as such."""
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.values))
-    kinds = kinds or [metric.kind for metric in every_metric()]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*FIXED[:3], *kinds, *FIXED[3:]])
     for row in rows:
         start = (row.case, row.class_index, row.class_name)
-        end = (row.reference_ml, row.prediction_ml, row.empty, row.diagonal_mm)
+        voxels = (row.reference_voxels, row.prediction_voxels, row.shared_voxels)
+        end = (row.reference_ml, row.prediction_ml, *voxels, row.empty, row.diagonal_mm)
         table.writerow([*start, *(row.values[kind] for kind in kinds), *end])
     return text.getvalue()
 
@@ -174,23 +202,29 @@ def _row(line: Mapping[str, str]) -> Row:
         values={column: float(entry) for column, entry in line.items() if column not in FIXED},
         reference_ml=float(line["reference_ml"]),
         prediction_ml=float(line["prediction_ml"]),
+        reference_voxels=int(line["reference_voxels"]),
+        prediction_voxels=int(line["prediction_voxels"]),
+        shared_voxels=int(line["shared_voxels"]),
         empty=empty[line["empty"]],
         diagonal_mm=float(line["diagonal_mm"]),
     )
 
 
-def _class_summary(rows: Sequence[Row], policy: Policy) -> dict[str, Any]:
-    kinds = dict.fromkeys(kind for row in rows for kind in row.values)
+def _class_summary(rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]], policy: Policy) -> dict[str, Any]:
     both = sum(row.empty == "both" for row in rows)
     one = sum(row.empty in {"prediction", "reference"} for row in rows)
     counts = {"cases": len(rows), "both_empty": both, "one_empty": one}
-    summary: dict[str, Any] = {"name": rows[0].class_name}
-    for kind in kinds:
-        numbers = np.array([_settled(row.values[kind], row.diagonal_mm, policy) for row in rows])
+    shared = sum(row.shared_voxels for row in rows)
+    total = sum(row.prediction_voxels + row.reference_voxels for row in rows)
+    summary: dict[str, Any] = {"name": rows[0].class_name, "dice_global": 2 * shared / total if total else 1.0}
+    for column in dict.fromkeys(column for row in rows for column in row.values):
+        unit = str(facts[column]["unit"])
+        numbers = np.array([settled(row.values[column], row.diagonal_mm, unit, policy) for row in rows])
         if policy == "skip":
             numbers = numbers[~np.isnan(numbers)]
-        mean, median, std = (f(numbers) if numbers.size else math.nan for f in (np.mean, np.median, np.std))
-        summary[kind] = {
+        with np.errstate(invalid="ignore"):  # the spread of infinite values is undefined
+            mean, median, std = (f(numbers) if numbers.size else math.nan for f in (np.mean, np.median, np.std))
+        summary[column] = {
             "mean": _finite(mean),
             "median": _finite(median),
             "std": _finite(std),
@@ -198,12 +232,6 @@ def _class_summary(rows: Sequence[Row], policy: Policy) -> dict[str, Any]:
             **counts,
         }
     return summary
-
-
-def _settled(value: float, diagonal: float, policy: Policy) -> float:
-    if not math.isinf(value):
-        return value
-    return diagonal if policy == "worst" else math.nan
 
 
 def _emptiness(prediction: int, reference: int) -> Empty:
@@ -214,13 +242,5 @@ def _emptiness(prediction: int, reference: int) -> Empty:
     return "both"
 
 
-def _diagonal(shape: tuple[int, ...], spacing: Spacing) -> float:
-    return math.hypot(*(size * count for size, count in zip(spacing, shape, strict=True)))
-
-
 def _finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _text(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)

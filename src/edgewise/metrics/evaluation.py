@@ -7,20 +7,13 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import NDArray
 
-from edgewise.catalog import discover
-from edgewise.errors import LabelError, ShapeError
+from edgewise.errors import LabelError
 from edgewise.maps.base import checked_spacing
-from edgewise.metrics.base import Metric
-from edgewise.metrics.comparison import Comparison, bounding_box
+from edgewise.metrics.comparison import Comparison, bounding_box, require_one_grid
+from edgewise.metrics.definitions import Definitions, Region, named
 from edgewise.types import Spacing
 
 Values: TypeAlias = Mapping[str, float]
-
-
-def every_metric() -> tuple[Metric, ...]:
-    """One of each metric of the catalogue, with its defaults: higher-is-better first, then by kind."""
-    metrics = (metric() for metric in discover(Metric).values())
-    return tuple(sorted(metrics, key=lambda metric: metric.better))
 
 
 @overload
@@ -30,6 +23,8 @@ def evaluate(
     spacing: Sequence[float],
     *,
     classes: Sequence[int] | Literal["present"] = "present",
+    definitions: str | Definitions = "default",
+    tolerance: float = 2.0,
 ) -> Values: ...
 @overload
 def evaluate(
@@ -38,14 +33,18 @@ def evaluate(
     spacing: Sequence[float],
     *,
     classes: Sequence[int] | Literal["present"] = "present",
-) -> Mapping[int, Values]: ...
+    definitions: str | Definitions = "default",
+    tolerance: float = 2.0,
+) -> Mapping[int | str, Values]: ...
 def evaluate(
     prediction: NDArray[Any],
     reference: NDArray[Any],
     spacing: Sequence[float],
     *,
     classes: Sequence[int] | Literal["present"] = "present",
-) -> Values | Mapping[int, Values]:
+    definitions: str | Definitions = "default",
+    tolerance: float = 2.0,
+) -> Values | Mapping[int | str, Values]:
     """Every metric of a predicted mask or label image.
 
     Args:
@@ -53,12 +52,17 @@ def evaluate(
         reference: (*space), the same type of image on the same grid.
         spacing: voxel size along each axis, in mm.
         classes: the labels to score, for label images: those asked for, whether present or not, or every
-            label above 0 that occurs in either image.
+            label above 0 that occurs in either image (or the regions of `definitions`, where it has some).
+        definitions: whose definitions: the name of a preset, or your own set.
+        tolerance: of the metrics that forgive small distances (NSD, boundary Dice, boundary IoU), in mm; for the
+            presets whose source fixes none.
 
     Returns:
-        For masks the value of each metric by its kind; for label images such a mapping for each class.
+        For masks the value of each metric by its column; for label images such a mapping for each class or
+        region.
 
     Raises:
+        ExperimentError: there are no such definitions.
         LabelError: one image is a mask and the other is not, or labels are not integers.
         ShapeError: the shapes differ.
         SpacingError: `spacing` does not fit.
@@ -66,27 +70,37 @@ def evaluate(
     Example:
         >>> square = np.zeros((8, 8), bool)
         >>> square[2:6, 2:6] = True
-        >>> evaluate(np.roll(square, 1, axis=0), square, (2.0, 1.0))
-        {'dice': 0.75, 'assd': 0.8333333333333334, 'hd95': 2.0}
+        >>> values = evaluate(np.roll(square, 1, axis=0), square, (2.0, 1.0))
+        >>> values["dice"], values["hd95"]
+        (0.75, 2.0)
     """
+    chosen = named(definitions, tolerance) if isinstance(definitions, str) else definitions
     sizes = checked_spacing(spacing, reference.ndim)
     if prediction.dtype == reference.dtype == np.bool_:
-        return values(Comparison(prediction=prediction, reference=reference, spacing=sizes))
-    return {each: values(comparison) for each, comparison in comparisons(prediction, reference, sizes, classes)}
-
-
-def values(comparison: Comparison) -> Values:
-    """Every metric of a comparison, by kind."""
-    return {metric.kind: metric(comparison) for metric in every_metric()}
+        both = Comparison.of(prediction, reference, sizes, border=chosen.border, edge=chosen.edge)
+        return chosen.values(both)
+    return {
+        region.labels[0] if region.name == str(region.labels[0]) else region.name: chosen.values(comparison)
+        for region, comparison in comparisons(prediction, reference, sizes, chosen, classes)
+    }
 
 
 def comparisons(
     prediction: ndarray,
     reference: ndarray,
     spacing: Spacing,
+    definitions: Definitions,
     classes: Sequence[int] | Literal["present"] = "present",
-) -> Iterator[tuple[int, Comparison]]:
-    """The comparison of each class of two label images, on the box that holds the labels of both.
+) -> Iterator[tuple[Region, Comparison]]:
+    """The comparison of each region of two label images, on the box that holds the region of both.
+
+    Args:
+        prediction: (*space) integer labels.
+        reference: (*space) integer labels.
+        spacing: voxel size along each axis, in mm.
+        definitions: give the regions, and what counts as border.
+        classes: the labels to score one by one, or `present`: the regions of `definitions`, or where it has none
+            every label above 0 that occurs.
 
     Raises:
         LabelError: labels are not integers.
@@ -95,15 +109,33 @@ def comparisons(
     for name, labels in (("prediction", prediction), ("reference", reference)):
         if labels.dtype.kind not in "iu":
             raise LabelError(f"the {name} is {labels.dtype}: expected integer labels, or two boolean masks.")
-    if prediction.shape != reference.shape:
-        raise ShapeError(
-            f"prediction {prediction.shape} and reference {reference.shape} differ in shape: resample the "
-            "prediction to the reference's grid with nearest interpolation."
-        )
+    require_one_grid(prediction, reference)
+    image, start = reference.shape, (0,) * reference.ndim
     if classes == "present" or 0 not in classes:
         box = bounding_box((prediction != 0) | (reference != 0))
         prediction, reference = prediction[box], reference[box]
-    if classes == "present":
-        classes = [int(each) for each in np.union1d(prediction, reference) if each != 0]
-    for each in classes:
-        yield each, Comparison(prediction=prediction == each, reference=reference == each, spacing=spacing)
+        start = tuple(part.start for part in box)
+    for region in _regions(prediction, reference, definitions, classes):
+        masks = [np.isin(labels, region.labels) for labels in (prediction, reference)]
+        box = bounding_box(masks[0] | masks[1])
+        yield (
+            region,
+            Comparison(
+                prediction=masks[0][box],
+                reference=masks[1][box],
+                spacing=spacing,
+                start=tuple(first + part.start for first, part in zip(start, box, strict=True)),
+                image=image,
+                border=definitions.border,
+                edge=definitions.edge,
+            ),
+        )
+
+
+def _regions(
+    prediction: ndarray, reference: ndarray, definitions: Definitions, classes: Sequence[int] | Literal["present"]
+) -> tuple[Region, ...]:
+    if classes == "present" and definitions.regions:
+        return definitions.regions
+    labels = [int(each) for each in np.union1d(prediction, reference) if each] if classes == "present" else classes
+    return tuple(Region(name=str(label), labels=(label,)) for label in labels)

@@ -1,11 +1,11 @@
-"""Overlap metrics."""
+"""Overlap metrics, from three numbers of voxels."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from typing_extensions import override
 
-from edgewise.metrics.base import Metric
+from edgewise.metrics.base import OVERLAP, Empty, Metric
 from edgewise.metrics.comparison import Comparison
 
 
@@ -16,9 +16,8 @@ class Dice(Metric):
     kind: Literal["dice"] = "dice"
     unit: ClassVar = "1"
     better: ClassVar = "higher"
-    both_empty: ClassVar = 1.0
-    one_empty: ClassVar = 0.0
-    definition: ClassVar = "Dice similarity 2|P∩R| / (|P|+|R|) of voxels; both masks empty: 1, one empty: 0."
+    empty: ClassVar[Empty] = OVERLAP
+    definition: ClassVar[str] = "Dice similarity 2|P∩R| / (|P|+|R|) of voxels"
     source: ClassVar[str] = "Dice 1945, doi:10.2307/1932409"
 
     @override

@@ -8,11 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgewise.compare.runs import Verdict
 from edgewise.errors import EdgewiseError
 from edgewise.files import write_text
 from edgewise.report import figures, panels, tables, words
 from edgewise.report.records import PanelCase, RunRecord, plain
-from edgewise.report.words import Metric, Verdict
+from edgewise.report.words import Metric
 
 
 def write(runs: Sequence[RunRecord], path: Path, verdicts: Sequence[Verdict] = ()) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgewise.compare.runs import Verdict
 from edgewise.report.records import RunRecord
 
 TITLES = {"dice": "Dice", "hd95": "HD95", "assd": "ASSD", "hd": "HD", "masd": "MASD", "nsd": "NSD"}
@@ -68,35 +69,6 @@ def _metric(name: str, definition: Mapping[str, Any]) -> Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A paired comparison of two runs in one metric of one class.
-
-    Attributes:
-        metric: name of the metric, as in `metrics.csv`.
-        class_name: name of the class, or what stands for all of them.
-        first: name of one run.
-        second: name of the other run.
-        difference: mean of first minus second over the cases.
-        interval: its 95 % confidence interval.
-        p: two-sided p-value.
-        cases: how many pairs of results.
-        groups: how many independent groups (patients) the cases form; 0 where every case is its own.
-        correction: how p was corrected for the number of comparisons, such as "Holm"; empty if it was not.
-    """
-
-    metric: str
-    class_name: str
-    first: str
-    second: str
-    difference: float
-    interval: tuple[float, float]
-    p: float
-    cases: int
-    groups: int = 0
-    correction: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Spoken:
     """A verdict in words.
 
@@ -118,11 +90,12 @@ def spoken(verdict: Verdict, metric: Metric) -> Spoken:
 
     A difference counts as found when p < 0.05 and the interval leaves out 0.
     """
-    turn = -1 if (verdict.difference < 0) == metric.higher else 1
+    result = verdict.result
+    turn = -1 if (result.difference < 0) == metric.higher else 1
     ahead, behind = (verdict.first, verdict.second)[::turn]
-    low, high = verdict.interval
+    low, high = result.interval
     found = verdict.p < ALPHA and (low > 0 or high < 0)
-    sign = -1 if verdict.difference < 0 else 1
+    sign = -1 if result.difference < 0 else 1
     ends = sorted((sign * low, sign * high))
     unit = f" {metric.unit}" if metric.unit else ""
     numbers = {
@@ -130,13 +103,13 @@ def spoken(verdict: Verdict, metric: Metric) -> Spoken:
         "name": verdict.class_name,
         "ahead": ahead,
         "behind": behind,
-        "by": metric.number(abs(verdict.difference)),
+        "by": metric.number(abs(result.difference)),
         "interval": f"[{metric.number(ends[0])}, {metric.number(ends[1])}]{unit}"
         if math.isfinite(low + high)
         else f"{unit} (no interval)".strip(),
         "p": chance(verdict.p),
-        "cases": counted(verdict.cases, "case")
-        + (f" of {counted(verdict.groups, 'patient')}" if 0 < verdict.groups < verdict.cases else ""),
+        "cases": counted(result.cases, "case")
+        + (f" of {counted(result.groups, 'patient')}" if 0 < result.groups < result.cases else ""),
         "word": "higher" if metric.higher else "lower",
     }
     return Spoken(
@@ -158,7 +131,7 @@ _NOT_FOUND = (
 
 
 def _caution(verdict: Verdict) -> str:
-    pairs = verdict.groups or verdict.cases
+    pairs = verdict.result.groups or verdict.result.cases
     if pairs >= FEW:
         return ""
     least = min(1.0, 2 / 2**pairs)

@@ -18,6 +18,7 @@ from edgewise.data.volumes import read_volume
 from edgewise.errors import DataError, OutputError
 from edgewise.files import output_folder, write_json, write_text
 from edgewise.metrics.cases import Row, rows_of, summarise, to_csv
+from edgewise.metrics.definitions import Definitions, named
 from edgewise.run import environment
 from edgewise.types import Labels
 
@@ -27,19 +28,29 @@ WORTH_WORKERS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Rows of every case with a readable reference, and what is wrong with which case."""
+    """Rows of every case with a readable reference, whose definitions they follow, and which cases failed why."""
 
     rows: tuple[Row, ...]
+    definitions: Definitions
     failures: Mapping[str, str]
 
 
-def evaluate(predictions: Path, references: Path, out: Path | Literal["none"]) -> Mapping[str, str]:
+def evaluate(
+    predictions: Path,
+    references: Path,
+    out: Path | Literal["none"],
+    *,
+    definitions: str = "default",
+    tolerance: float = 2.0,
+) -> Mapping[str, str]:
     """Match masks by name, score them, print a table, and write CSV and JSON if asked.
 
     Args:
         predictions: folder of predicted masks.
         references: folder of reference masks; each one needs a prediction.
         out: CSV file; a summary goes beside it with the ending `.json`.
+        definitions: whose definitions the metrics follow.
+        tolerance: of the metrics that forgive small distances, in mm.
 
     Returns:
         The cases that could not be scored as they are, with the reason; a missing or unreadable prediction is scored
@@ -47,8 +58,10 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"]) -
 
     Raises:
         DataError: a folder is missing or holds no masks, two masks have the same name, or no names match.
+        ExperimentError: there are no such definitions.
         OutputError: `out` cannot be written.
     """
+    chosen = named(definitions, tolerance)
     if out != "none":
         _require_table(out)
     truth, predicted = _masks(references), _masks(predictions)
@@ -59,7 +72,7 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"]) -
         )
     for name in sorted(set(predicted) - set(truth)):
         say(f"warning: {predicted[name]} has no reference and was not scored")
-    result = evaluate_pairs(truth, predicted, _names([*truth.values(), *predicted.values()]))
+    result = evaluate_pairs(truth, predicted, _names([*truth.values(), *predicted.values()]), chosen)
     if not result.rows:
         reason = next(iter(result.failures.values()), "")
         raise DataError(f"{references}: no case could be scored. {reason}")
@@ -70,7 +83,7 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"]) -
 
 
 def evaluate_pairs(
-    references: Mapping[str, Path], predictions: Mapping[str, Path], names: tuple[str, ...]
+    references: Mapping[str, Path], predictions: Mapping[str, Path], names: tuple[str, ...], definitions: Definitions
 ) -> Evaluation:
     """Score masks case by case; a failing case does not stop the others.
 
@@ -80,26 +93,27 @@ def evaluate_pairs(
         references: reference mask of each case.
         predictions: predicted mask of each case.
         names: class names; the index is the label value.
+        definitions: the metrics.
     """
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    tasks = [(name, predictions.get(name), path, names) for name, path in sorted(references.items())]
+    tasks = [(name, predictions.get(name), path, names, definitions) for name, path in sorted(references.items())]
     with progress("evaluating") as report:
         for done, (name, scored, problem) in enumerate(_scores(tasks), start=1):
             rows += scored
             if problem:
                 failures[name] = problem
             report(done, len(tasks), "")
-    return Evaluation(rows=tuple(rows), failures=failures)
+    return Evaluation(rows=tuple(rows), definitions=definitions, failures=failures)
 
 
 def write_tables(result: Evaluation, table: Path, summary: Path) -> None:
     """Write the rows as CSV and their summary as JSON."""
     write_text(table, to_csv(result.rows))
-    write_json(summary, summarise(result.rows) | {"failures": dict(result.failures)})
+    write_json(summary, summarise(result.rows, result.definitions) | {"failures": dict(result.failures)})
 
 
-_Task: TypeAlias = tuple[str, Path | None, Path, tuple[str, ...]]
+_Task: TypeAlias = tuple[str, Path | None, Path, tuple[str, ...], Definitions]
 _Scored: TypeAlias = tuple[str, tuple[Row, ...], str]
 
 
@@ -115,7 +129,7 @@ def _scores(tasks: list[_Task]) -> Iterator[_Scored]:
 
 
 def _score(task: _Task) -> _Scored:
-    name, prediction, reference, names = task
+    name, prediction, reference, names, definitions = task
     try:
         case = read_case(CaseFiles(id=name, images=(reference,), label=reference))
     except DataError as error:
@@ -131,7 +145,8 @@ def _score(task: _Task) -> _Scored:
             labels = read_case(CaseFiles(id=name, images=(reference,), label=prediction)).labels
     except DataError as error:
         problem = f"{error} Scored as an empty mask."
-    return name, rows_of(name, labels if labels is not None else empty, case.labels, case.spacing, names), problem
+    predicted = labels if labels is not None else empty
+    return name, rows_of(name, predicted, case.labels, case.spacing, names, definitions), problem
 
 
 def _masks(folder: Path) -> dict[str, Path]:
@@ -162,7 +177,7 @@ def _names(masks: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _print(result: Evaluation) -> None:
-    summary = summarise(result.rows)
+    summary = summarise(result.rows, result.definitions)
     for index, entry in summary["classes"].items():
         for kind, facts in summary["definitions"].items():
             numbers = entry[kind]

@@ -1,24 +1,19 @@
 """`edgewise report`: one HTML page about a run, or about several runs compared."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import combinations, product
 from pathlib import Path
 from typing import Literal
 
-from edgewise.compare.statistics import holm, paired
+from edgewise.compare.runs import Results, verdicts
 from edgewise.data import layouts
 from edgewise.data.case import CaseFiles
 from edgewise.data.folders import by_id
 from edgewise.data.images import read_case
 from edgewise.data.splits import group_of
 from edgewise.errors import DataError, RunError
-from edgewise.metrics.base import Metric
-from edgewise.metrics.cases import Row, from_csv
+from edgewise.metrics.cases import from_csv
 from edgewise.report.page import told_apart, write
 from edgewise.report.records import PanelCase, RunRecord, read_run
-from edgewise.report.words import Verdict
 from edgewise.run.folder import RunFolder
 
 
@@ -35,7 +30,7 @@ def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
     folders = list(dict.fromkeys(folder for path in runs for folder in _runs_in(path)))
     records = told_apart([read_run(folder, _loader(RunFolder(path=folder))) for folder in folders])
     target = runs[0] / "report.html" if out == "run" else out
-    write(records, target, verdicts(records))
+    write(records, target, verdicts([results_of(record) for record in records]))
     return target
 
 
@@ -72,47 +67,14 @@ def _loader(folder: RunFolder) -> Callable[[str], PanelCase]:
     return load
 
 
-def verdicts(records: Sequence[RunRecord]) -> list[Verdict]:
-    """Paired comparisons of every pair of runs on the cases both have, for every metric and class, Holm-corrected."""
-    from edgewise.catalog import discover
-
-    tables = [(record, _rows(record)) for record in records]
-    found: list[Verdict] = []
-    for (first, ours), (second, theirs) in combinations(tables, 2):
-        pattern = str(first.experiment.get("split", {}).get("group", "auto"))
-        for (label, name), (metric, component) in product(list(enumerate(first.classes))[1:], discover(Metric).items()):
-            a, b = _column(ours, label, metric), _column(theirs, label, metric)
-            groups = {case: group_of(case, pattern) for case in sorted(set(a) & set(b))}
-            if not groups:
-                continue
-            result = paired({c: a[c] for c in groups}, {c: b[c] for c in groups}, groups, better=component.better)
-            found.append(
-                Verdict(
-                    metric=metric,
-                    class_name=name,
-                    first=first.name,
-                    second=second.name,
-                    difference=result.difference,
-                    interval=result.interval,
-                    p=result.p,
-                    cases=result.cases,
-                    groups=result.groups,
-                    correction="Holm",
-                )
-            )
-    corrected = holm([verdict.p for verdict in found])
-    return [replace(verdict, p=p) for verdict, p in zip(found, corrected, strict=True)]
-
-
-def _rows(record: RunRecord) -> tuple[Row, ...]:
+def results_of(record: RunRecord) -> Results:
+    """What comparisons need of a run."""
     table = RunFolder(path=record.folder).metrics
-    return from_csv(table.read_text(encoding="utf-8")) if table.exists() else ()
-
-
-def _column(rows: Sequence[Row], label: int, metric: str) -> dict[str, float]:
-    """Finite values by case; an infinite distance counts as the diagonal of its image, as the summary's does."""
-    return {
-        row.case: row.values[metric] if math.isfinite(row.values[metric]) else row.diagonal_mm
-        for row in rows
-        if row.class_index == label and metric in row.values
-    }
+    rows = from_csv(table.read_text(encoding="utf-8")) if table.exists() else ()
+    pattern = str(record.experiment.get("split", {}).get("group", "auto"))
+    return Results(
+        name=record.name,
+        rows={str(record.experiment.get("seed", 0)): rows},
+        definitions=record.summary.get("definitions", {}),
+        groups={row.case: group_of(row.case, pattern) for row in rows},
+    )

@@ -126,6 +126,7 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     Returns:
         What went wrong, by case id; a case without prediction is scored as an empty mask.
     """
+    from edgewise.metrics.definitions import named
     from edgewise.report.figures import curves
     from edgewise.report.records import read_run
     from edgewise.run.evaluate import evaluate_pairs, write_tables
@@ -136,7 +137,7 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     failures = predict_all(trained, cases, folder.predictions)
     references = {case.id: case.label for case in cases if case.label is not None}
     found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
-    result = evaluate_pairs(references, found, trained.classes)
+    result = evaluate_pairs(references, found, trained.classes, named("default"))
     result = replace(result, failures={**result.failures, **failures})
     write_tables(result, folder.metrics, folder.summary)
     journal = Journal(folder.journal)
