@@ -101,7 +101,7 @@ def test_names_with_commas_survive():
     values = {"dice": 0.5}
     row = Row(
         case='a,"b"', class_index=1, class_name="liver, left", values=values, reference_ml=1.0,
-        prediction_ml=2.0, empty="", diagonal_mm=3.0,
+        prediction_ml=2.0, reference_voxels=3, prediction_voxels=2, shared_voxels=1, empty="", diagonal_mm=3.0,
     )  # fmt: skip
     assert from_csv(to_csv([row])) == (row,)
 
