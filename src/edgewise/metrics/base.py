@@ -37,6 +37,7 @@ class Metric(Component):
         unit: what the number is measured in.
         better: which way is up: `zero` for signed errors, `neither` for numbers that only describe.
         empty: the values where a mask has no voxel, unless a set of definitions says otherwise.
+        in_default: whether the default definitions have it; a challenge's own score is in its preset only.
         of_borders: the value depends on what counts as border.
         definition: what is measured, with every setting on which implementations differ as a `{field}`; what
             counts as border and the values for empty masks are said elsewhere.
@@ -46,6 +47,7 @@ class Metric(Component):
     unit: ClassVar[Literal["1", "mm", "ml"]]
     better: ClassVar[Better]
     empty: ClassVar[Empty]
+    in_default: ClassVar[bool] = True
     of_borders: ClassVar[bool] = False
     definition: ClassVar[str]
 

@@ -91,7 +91,7 @@ def default(tolerance: float = 2.0) -> Definitions:
         tolerance: of the metrics that forgive small distances, in mm.
     """
     order = {"higher": 0, "lower": 1, "zero": 2, "neither": 3}
-    metrics = {kind: _tolerant(metric, tolerance) for kind, metric in discover(Metric).items()}
+    metrics = {kind: _tolerant(metric, tolerance) for kind, metric in discover(Metric).items() if metric.in_default}
     return Definitions(
         name="default",
         summary="Metrics Reloaded where it settles the choice.",
