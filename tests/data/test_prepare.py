@@ -157,6 +157,11 @@ class TestCropping:
         box = body_box(hu[None], spacing)
         assert all(lo <= a and a + n <= hi for (lo, hi), a, n in zip(box, start, size, strict=True))
 
+    def test_a_ct_of_a_few_voxels_is_cropped_too(self):
+        image = np.full((1, 1, 1, 3), -1000.0, np.float32)
+        image[..., ::2] = 0.0
+        assert body_box(image, (4.0, 4.0, 4.0)) == ((0, 1), (0, 1), (0, 3))
+
     def test_a_masked_mr_is_cropped_to_what_differs_from_its_corners(self):
         image = np.full((2, 40, 40, 40), 7.0, np.float32)
         image[0, 10:20, 12:30, 15:16] = 500
