@@ -6,7 +6,7 @@ SOURCES := src tests benchmarks docs
 DATA ?= ../shared/data/hippocampus
 MASK ?= $(DATA)/labelsTr/hippocampus_001.nii.gz
 
-.PHONY: help setup demo demo-short test test-slow check format gallery reference bench bench-prepare bench-maps bench-losses bench-train clean
+.PHONY: help setup demo demo-short test test-slow check format gallery reference bench bench-prepare bench-maps bench-losses bench-metrics bench-train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,10 +50,11 @@ format: $(VENV)/.tested  ## mend lint and formatting
 gallery: setup  ## draw docs/explanation/maps.md and its pictures, with MASK=FILE
 	$(BIN)/python docs/gallery.py $(MASK)
 
-reference: setup  ## write docs/reference/losses.md and maps.md from the catalogues
+reference: setup  ## write docs/reference/losses.md and maps.md from the catalogues, and the tables of definitions
 	$(BIN)/python docs/components.py
+	$(BIN)/python docs/definitions.py
 
-bench: bench-prepare bench-maps bench-losses bench-train  ## all benchmarks
+bench: bench-prepare bench-maps bench-losses bench-metrics bench-train  ## all benchmarks
 
 bench-prepare: $(VENV)/.tested  ## resampling against SciPy, scikit-image and MONAI
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
@@ -64,6 +65,9 @@ bench-maps: $(VENV)/.installed  ## distance maps against the recipes of the pape
 
 bench-losses: $(VENV)/.installed  ## losses against MONAI
 	$(BIN)/python benchmarks/losses.py
+
+bench-metrics: $(VENV)/.tested  ## metrics against MONAI, surface-distance and MedPy
+	$(BIN)/python benchmarks/metrics.py
 
 bench-train: $(VENV)/.installed .venv-bench/.installed  ## preparation, training and prediction against nnU-Net v2, with DATA=FOLDER
 	$(BIN)/python benchmarks/train.py --data $(DATA)

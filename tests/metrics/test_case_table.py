@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edgewise.errors import DataError
-from edgewise.metrics import METRICS, Row, evaluate, from_csv, named, rows_of, summarise, to_csv
+from edgewise.metrics import Row, evaluate, from_csv, named, rows_of, summarise, to_csv
+from edgewise.metrics.cases import settled
 
 DEFAULT = named("default")
 
@@ -53,12 +54,10 @@ def test_empty_masks_are_named():
 def test_a_summary_counts_the_empty_masks_whatever_the_policy(policy):
     rows = table()
     tumour = summarise(rows, DEFAULT, policy)["classes"]["2"]
-    for kind in METRICS:
-        assert {key: tumour[kind][key] for key in ("cases", "both_empty", "one_empty")} == {
-            "cases": 3,
-            "both_empty": 1,
-            "one_empty": 1,
-        }
+    counts = {"cases": 3, "both_empty": 1, "one_empty": 1, "prediction_empty": 1, "reference_empty": 0}
+    for kind in DEFAULT.metrics:
+        assert {key: tumour[kind][key] for key in counts} == counts
+        assert tumour[kind]["not_finite"] == (DEFAULT.facts()[kind]["prediction_empty"] == "inf")
     assert tumour["dice"]["used"] == 3
     found = next(row for row in rows if row.case == "a" and row.class_index == 2).values["hd95"]
     used = {"worst": [found, rows[0].diagonal_mm, 0], "skip": [found, 0], "nan": None}[policy]
@@ -70,7 +69,8 @@ def test_a_summary_counts_the_empty_masks_whatever_the_policy(policy):
 def test_a_summary_is_valid_json_with_definitions_and_the_mean_dice():
     summary = summarise(table(), DEFAULT)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-    assert set(summary["definitions"]) == set(METRICS)
+    assert set(summary["definitions"]) == set(DEFAULT.metrics)
+    assert summary["set"]["name"] == "default"
     assert summary["definitions"]["hd95"]["prediction_empty"] == "inf"
     assert summary["policy"].startswith("worst: ")
     dice = [summary["classes"][key]["dice"]["mean"] for key in ("1", "2")]
@@ -83,6 +83,43 @@ def test_a_class_that_is_always_missed_has_no_mean_distance_when_infinities_are_
     entry = summarise(rows_of("a", 0 * mask, mask, (1.0, 1.0), NAMES[:2], DEFAULT), DEFAULT, "skip")["classes"]["1"]
     assert entry["dice"]["mean"] == 0
     assert (entry["assd"]["mean"], entry["assd"]["used"], entry["assd"]["one_empty"]) == (None, 0, 1)
+
+
+def test_a_value_that_is_not_finite_counts_as_the_worst_there_is():
+    inf, nan = math.inf, math.nan
+    assert settled(inf, 9.0, "mm") == settled(nan, 9.0, "mm") == 9
+    assert settled(nan, 9.0, "1", "worst", "higher") == 0
+    assert settled(inf, 9.0, "1", "worst", "zero") == inf
+    assert all(math.isnan(settled(value, 9.0, "mm", policy)) for value in (inf, nan) for policy in ("skip", "nan"))
+    assert all(settled(2.5, 9.0, unit, policy) == 2.5 for unit in ("mm", "1") for policy in ("worst", "skip", "nan"))
+
+
+def test_two_empty_masks_without_a_value_are_never_the_worst():
+    """MONAI has no Dice for an empty reference: a false structure counts 0, but a healthy case has no value at all."""
+    monai = named("monai")
+    mask, nothing = np.ones((3, 3), np.uint8), np.zeros((3, 3), np.uint8)
+    pairs = {"right": (mask, mask), "false": (mask, nothing), "healthy": (nothing, nothing)}
+    rows = [row for case, pair in pairs.items() for row in rows_of(case, *pair, (1.0, 1.0), NAMES[:2], monai)]
+    found = {policy: summarise(rows, monai, policy)["classes"]["1"]["dice"] for policy in ("worst", "skip", "nan")}
+    assert [entry["mean"] for entry in found.values()] == [None, 1, None]
+    assert [entry["used"] for entry in found.values()] == [2, 1, 1]
+    assert all(entry["not_finite"] == 2 for entry in found.values())
+    assert summarise(rows[:2], monai)["classes"]["1"]["dice"]["mean"] == 0.5
+
+
+def test_regions_with_metrics_of_their_own_have_columns_of_their_own():
+    lits = named("lits")
+    reference = np.zeros((6, 8, 8), np.uint8)
+    reference[1:5, 1:7, 1:7] = 1
+    reference[2:4, 2:5, 2:5] = 2
+    rows = rows_of("a", np.roll(reference, 1, axis=2), reference, SPACING, NAMES, lits)
+    assert [row.class_name for row in rows] == ["liver", "lesion"]
+    assert [row.class_index for row in rows] == [1, 2]
+    assert "assd" in rows[0].values
+    assert "assd" not in rows[1].values
+    assert from_csv(to_csv(rows)) == rows
+    summary = summarise(rows, lits)
+    assert set(summary["classes"]["2"]) == {"name", "dice_global", *rows[1].values}
 
 
 def test_no_rows_have_no_mean():

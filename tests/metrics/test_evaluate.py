@@ -1,53 +1,39 @@
-"""Values of the metrics: laws, MONAI, and a real liver."""
+"""Evaluation of whole images: masks, labels, regions, and a real liver."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
-from scipy.ndimage import gaussian_filter
 
-from edgewise.errors import LabelError, ShapeError
-from edgewise.metrics import evaluate
+from edgewise.errors import ExperimentError, LabelError, ShapeError
+from edgewise.metrics import Region, evaluate, named
+from edgewise.metrics.evaluation import comparisons
 
 REAL = Path(__file__).parents[2] / "../shared/data/masks_lits_scoring"
+COLUMNS = (
+    "dice", "jaccard", "voe", "rvd", "volume", "volume_difference", "sensitivity", "precision", "specificity",
+    "hd", "hd95", "assd", "masd", "msd", "rmsd", "nsd", "bdice", "boundary_iou",
+)  # fmt: skip
+DEFINITIONS = named("default").only(*COLUMNS)
+OVERLAPS = ("dice", "jaccard", "voe", "rvd", "sensitivity", "precision", "specificity")
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=6)
 pairs = shapes.flatmap(lambda shape: st.tuples(hnp.arrays(bool, shape), hnp.arrays(bool, shape)))
-
-
-def monai(prediction, reference, spacing):
-    a, b = (torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference))
-    return {
-        "dice": float(compute_dice(a, b)),
-        "hd95": float(compute_hausdorff_distance(a, b, percentile=95, spacing=spacing)),
-        "assd": float(compute_average_surface_distance(a, b, symmetric=True, spacing=spacing)),
-    }
-
-
-def blobs(shape, seed):
-    noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2)
-    return noise > np.quantile(noise, 0.8)
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    ("shape", "spacing"),
-    [
-        ((40, 50), (1.0, 1.0)),
-        ((40, 50), (0.7, 3.1)),
-        ((24, 30, 20), (2.5, 0.8, 0.8)),
-        ((24, 30, 20), (0.3, 1.0, 5.0)),
-    ],
+labels = shapes.flatmap(
+    lambda shape: st.tuples(*[hnp.arrays(np.uint8, shape, elements=st.integers(0, 4)) for _ in range(2)])
 )
-def test_agrees_with_monai(shape, spacing, seed):
-    prediction, reference = blobs(shape, seed), blobs(shape, seed + 100)
-    prediction |= np.roll(reference, 1, axis=0)
-    assert evaluate(prediction, reference, spacing) == pytest.approx(monai(prediction, reference, spacing), rel=1e-5)
+
+
+def test_every_metric_is_measured_by_default():
+    square = np.zeros((8, 8), bool)
+    square[2:6, 2:6] = True
+    assert set(COLUMNS) <= set(evaluate(square, square, (1.0, 1.0)))
 
 
 def test_agrees_with_monai_on_a_real_liver_and_its_lesions():
@@ -58,52 +44,99 @@ def test_agrees_with_monai_on_a_real_liver_and_its_lesions():
     files = [nibabel.load(REAL / f"{name}-1.nii.gz") for name in ("submission", "reference")]
     prediction, reference = (np.asanyarray(file.dataobj).astype(np.uint8) for file in files)
     spacing = tuple(float(size) for size in files[1].header.get_zooms())
-    values = evaluate(prediction, reference, spacing)
+    values = evaluate(prediction, reference, spacing, definitions=DEFINITIONS.only("dice", "hd95", "assd"))
     box = tuple(slice(at.min() - 2, at.max() + 3) for at in np.nonzero(reference | prediction))
     for label in values:
-        masks = (np.pad(each == label, 2)[box] for each in (prediction, reference))
-        assert values[label] == pytest.approx(monai(*masks, spacing), rel=1e-4)
-
-
-@given(pair=pairs)
-@settings(deadline=None)
-def test_is_symmetric_and_perfect_only_for_equal_masks(pair):
-    a, b = pair
-    spacing = (2.0, 1.0, 0.5)[: a.ndim]
-    one, other = evaluate(a, b, spacing), evaluate(b, a, spacing)
-    assert one == pytest.approx(other)
-    assert (one["dice"] == 1) == bool((a == b).all())
-    assert evaluate(a, a, spacing) == {"dice": 1.0, "hd95": 0.0, "assd": 0.0}
+        a, b = (torch.from_numpy(np.pad(each == label, 2)[box])[None, None].float() for each in (prediction, reference))
+        assert values[label] == pytest.approx(
+            {
+                "dice": float(compute_dice(a, b)),
+                "hd95": float(compute_hausdorff_distance(a, b, percentile=95, spacing=spacing)),
+                "assd": float(compute_average_surface_distance(a, b, symmetric=True, spacing=spacing)),
+            },
+            rel=1e-5,
+        )
 
 
 @given(pair=pairs, scale=st.sampled_from([0.5, 10.0]))
 @settings(deadline=None)
 def test_distances_are_proportional_to_the_spacing_and_overlap_does_not_depend_on_it(pair, scale):
     a, b = pair
-    one, scaled = (evaluate(a, b, (size,) * a.ndim) for size in (1.0, scale))
-    assert scaled == pytest.approx({"dice": one["dice"], **{k: scale * one[k] for k in ("hd95", "assd")}})
+    one, scaled = (evaluate(a, b, (size,) * a.ndim, definitions=DEFINITIONS) for size in (1.0, scale))
+    distances = ("hd", "hd95", "assd", "masd", "msd", "rmsd")
+    assert {key: scaled[key] for key in OVERLAPS} == {key: one[key] for key in OVERLAPS}
+    assert {key: scaled[key] for key in distances} == pytest.approx({key: scale * one[key] for key in distances})
 
 
-@given(mask=shapes.flatmap(lambda shape: hnp.arrays(bool, shape)))
+@given(pair=labels, spacing=st.sampled_from([(1.0, 1.0, 1.0), (2.5, 0.8, 0.6)]))
 @settings(deadline=None)
-def test_one_empty_mask_is_infinitely_far_and_two_agree(mask):
-    assume(mask.any())
-    spacing, empty = (1.0,) * mask.ndim, np.zeros_like(mask)
-    for pair in ((mask, empty), (empty, mask)):
-        assert evaluate(*pair, spacing) == {"dice": 0.0, "hd95": np.inf, "assd": np.inf}
-    assert evaluate(empty, empty, spacing) == {"dice": 1.0, "hd95": 0.0, "assd": 0.0}
+def test_label_images_are_scored_class_by_class(pair, spacing):
+    spacing = spacing[: pair[0].ndim]
+    values = evaluate(*pair, spacing, definitions=DEFINITIONS)
+    present = sorted({int(each) for image in pair for each in image.flat} - {0})
+    assert list(values) == present
+    for label in present:
+        assert values[label] == evaluate(*(image == label for image in pair), spacing, definitions=DEFINITIONS)
 
 
-def test_label_images_are_scored_class_by_class():
+@given(pair=labels)
+@settings(deadline=None)
+def test_classes_that_are_asked_for_are_scored_whether_present_or_not(pair):
+    spacing = (2.0, 1.0, 0.5)[: pair[0].ndim]
+    values = evaluate(*pair, spacing, classes=(0, 2, 7), definitions=DEFINITIONS)
+    assert list(values) == [0, 2, 7]
+    for label in values:
+        assert values[label] == evaluate(*(image == label for image in pair), spacing, definitions=DEFINITIONS)
+
+
+@given(pair=labels)
+@settings(deadline=None)
+def test_regions_are_unions_of_labels(pair):
+    spacing = (2.0, 1.0, 0.5)[: pair[0].ndim]
+    whole, core = Region(name="whole", labels=(1, 2, 4)), Region(name="core", labels=(2, 9))
+    values = evaluate(*pair, spacing, definitions=replace(DEFINITIONS, regions=(whole, core)))
+    assert list(values) == ["whole", "core"]
+    for region in (whole, core):
+        masks = (np.isin(image, region.labels) for image in pair)
+        assert values[region.name] == evaluate(*masks, spacing, definitions=DEFINITIONS)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", ">i2", "int32", ">i4", "int64"])
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda image: np.repeat(image, 2, axis=0)[::2]])
+def test_neither_the_type_of_the_labels_nor_their_layout_matters(dtype, layout):
     rng = np.random.default_rng(0)
-    prediction, reference = (np.pad(rng.integers(0, 3, (6, 5, 4)), 3).astype(np.uint8) for _ in range(2))
-    spacing = (3.0, 1.0, 1.0)
-    values = evaluate(prediction, reference, spacing)
-    assert values == {label: evaluate(prediction == label, reference == label, spacing) for label in (1, 2)}
-    asked = evaluate(prediction, reference, spacing, classes=(0, 2, 7))
-    assert list(asked) == [0, 2, 7]
-    assert asked[0] == evaluate(prediction == 0, reference == 0, spacing)
-    assert asked[7] == {"dice": 1.0, "hd95": 0.0, "assd": 0.0}
+    pair = [np.pad(rng.integers(0, 3, (6, 5, 4)), 3) for _ in range(2)]
+    values = evaluate(*pair, (3.0, 1.0, 1.0), definitions=DEFINITIONS)
+    other = evaluate(*(layout(image.astype(dtype)) for image in pair), (3.0, 1.0, 1.0), definitions=DEFINITIONS)
+    for label, found in values.items():
+        assert other[label] == pytest.approx(found, rel=1e-12)
+
+
+def test_labels_that_do_not_fit_a_byte_keep_their_names():
+    rng = np.random.default_rng(0)
+    pair = [rng.choice([0, 300, -7, 70000], (6, 7, 8)) for _ in range(2)]
+    values = evaluate(*pair, (1.0, 1.0, 2.0), definitions=DEFINITIONS)
+    assert list(values) == [-7, 300, 70000]
+    for label in values:
+        assert values[label] == evaluate(*(image == label for image in pair), (1.0, 1.0, 2.0), definitions=DEFINITIONS)
+
+
+def test_a_comparison_knows_where_it_is():
+    image = np.zeros((9, 8, 7), np.int16)
+    image[2:5, 3:6, 1:4] = 3
+    ((region, comparison),) = comparisons(image, np.roll(image, 1, axis=0), (1.0, 1.0, 1.0), DEFINITIONS)
+    assert (region.name, region.labels) == ("3", (3,))
+    assert (comparison.start, comparison.prediction.shape, comparison.image) == ((2, 3, 1), (4, 3, 3), (9, 8, 7))
+
+
+def test_what_counts_as_border_is_passed_on():
+    image = np.zeros((9, 9), np.uint8)
+    image[:, 3:6] = 1
+    chosen = replace(DEFINITIONS, border="surfels", edge="open")
+    ((_, comparison),) = comparisons(image, image, (1.0, 1.0), chosen)
+    assert (comparison.border, comparison.edge) == ("surfels", "open")
+    masks = evaluate(image == 1, np.roll(image, 1, axis=1) == 1, (1.0, 1.0), definitions=chosen)
+    assert masks == evaluate(image, np.roll(image, 1, axis=1), (1.0, 1.0), definitions=chosen)[1]
 
 
 def test_images_without_labels_have_no_classes():
@@ -112,22 +145,29 @@ def test_images_without_labels_have_no_classes():
     assert evaluate(empty, empty, (1.0, 1.0), classes=(1,))[1]["dice"] == 1.0
 
 
-def test_a_far_false_island_moves_hd95_when_it_is_a_twentieth_of_the_border():
-    x, y, z = np.indices((64, 64, 64))
-    reference = (x - 32) ** 2 + (y - 32) ** 2 + (z - 32) ** 2 <= 144
-    prediction = (x - 34) ** 2 + (y - 32) ** 2 + (z - 32) ** 2 <= 121
-    prediction |= (x - 8) ** 2 + (y - 8) ** 2 + (z - 8) ** 2 <= 9
-    assert evaluate(prediction, reference, (1.0, 1.0, 1.0))["hd95"] > 20  # pooled percentiles would give about 3
+def test_images_are_not_changed():
+    rng = np.random.default_rng(0)
+    pair = [rng.integers(0, 3, (6, 5, 4)).astype(np.uint8) for _ in range(2)]
+    before = [image.copy() for image in pair]
+    evaluate(*pair, (1.0, 1.0, 1.0))
+    assert all((a == b).all() for a, b in zip(before, pair, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("prediction", "reference", "error"),
+    ("prediction", "reference", "error", "message"),
     [
-        (np.zeros((4, 4), bool), np.zeros((4, 4), int), LabelError),
-        (np.zeros((4, 4)), np.zeros((4, 4)), LabelError),
-        (np.zeros((4, 4), int), np.zeros((4, 5), int), ShapeError),
+        (np.zeros((4, 4), bool), np.zeros((4, 4), int), LabelError, "prediction is bool"),
+        (np.zeros((4, 4), int), np.zeros((4, 4), bool), LabelError, "reference is bool"),
+        (np.zeros((4, 4)), np.zeros((4, 4)), LabelError, "prediction is float64: expected integer labels"),
+        (np.zeros((4, 4), int), np.zeros((4, 5), int), ShapeError, "differ in shape: resample"),
     ],
 )
-def test_images_that_cannot_be_compared_are_refused(prediction, reference, error):
-    with pytest.raises(error):
+def test_images_that_cannot_be_compared_are_refused(prediction, reference, error, message):
+    with pytest.raises(error, match=message):
         evaluate(prediction, reference, (1.0, 1.0))
+
+
+def test_definitions_that_do_not_exist_are_refused():
+    mask = np.ones((2, 2), bool)
+    with pytest.raises(ExperimentError, match="no definitions called"):
+        evaluate(mask, mask, (1.0, 1.0), definitions="mine")

@@ -6,14 +6,15 @@ from edgewise.catalog import discover
 from edgewise.metrics.base import Metric as Metric
 from edgewise.metrics.cases import Row as Row
 from edgewise.metrics.cases import from_csv as from_csv
-from edgewise.metrics.cases import rows_of as rows_of
 from edgewise.metrics.cases import summarise as summarise
 from edgewise.metrics.cases import to_csv as to_csv
 from edgewise.metrics.comparison import Comparison as Comparison
 from edgewise.metrics.definitions import Definitions as Definitions
 from edgewise.metrics.definitions import Region as Region
-from edgewise.metrics.definitions import named as named
 from edgewise.metrics.evaluation import evaluate as evaluate
+from edgewise.metrics.presets import PRESETS as PRESETS
+from edgewise.metrics.presets import named as named
+from edgewise.metrics.scoring import rows_of as rows_of
 
 
 def __getattr__(name: str) -> Any:

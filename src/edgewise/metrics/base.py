@@ -8,11 +8,14 @@ from edgewise.catalog import Component
 from edgewise.metrics.comparison import Comparison
 
 Better: TypeAlias = Literal["higher", "lower", "zero", "neither"]
+Stated: TypeAlias = float | Literal["formula"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Empty:
     """The values of a metric where a mask has no voxel; `inf` and `nan` are kept, counted and listed.
+
+    `"formula"`: no value is stated, because the metric's formula has one.
 
     Attributes:
         both: neither mask has a voxel.
@@ -20,9 +23,9 @@ class Empty:
         reference: only the reference has none: a structure was invented.
     """
 
-    both: float
-    prediction: float
-    reference: float
+    both: Stated
+    prediction: Stated
+    reference: Stated
 
 
 OVERLAP = Empty(both=1.0, prediction=0.0, reference=0.0)
@@ -62,9 +65,8 @@ class Metric(Component):
     def __call__(self, comparison: Comparison, empty: Empty | Literal["own"] = "own") -> float:
         """The value, or the stated one where a mask is empty."""
         prediction, reference, _ = comparison.voxels
-        if prediction and reference:
-            return self.of(comparison)
         stated = self.empty if empty == "own" else empty
-        if prediction or reference:
-            return stated.reference if prediction else stated.prediction
-        return stated.both
+        value: Stated = "formula"
+        if not (prediction and reference):
+            value = stated.reference if prediction else stated.prediction if reference else stated.both
+        return self.of(comparison) if value == "formula" else value

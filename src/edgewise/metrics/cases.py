@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy import ndarray
 
 from edgewise.errors import DataError
-from edgewise.maps.base import checked_spacing
-from edgewise.metrics.comparison import Comparison
 from edgewise.metrics.definitions import Definitions
-from edgewise.metrics.evaluation import comparisons
 
-Empty: TypeAlias = Literal["", "both", "prediction", "reference"]
+Emptiness: TypeAlias = Literal["", "both", "prediction", "reference"]
 Policy: TypeAlias = Literal["worst", "skip", "nan"]
 POLICIES: Mapping[Policy, str] = {
-    "worst": "an infinite distance counts as the diagonal of the image; what has no worst value stays infinite",
-    "skip": "what is not finite is left out; `used` says how many values remain",
-    "nan": "one value that is not finite makes the aggregate undefined",
+    "worst": "an infinite distance counts as the diagonal of its image and an undefined score as 0; what has no worst "
+    "value makes the aggregate undefined",
+    "skip": "what is infinite or undefined is left out; `used` says how many values remain",
+    "nan": "one infinite or undefined value makes the aggregate undefined",
 }
 FIXED = (
     "case",
@@ -45,7 +42,8 @@ class Row:
         case: id of the case.
         class_index: label value of the class; for the regions of a preset their number, from 1.
         class_name: its name.
-        values: each metric by column; `inf` where a distance does not exist because one mask is empty.
+        values: each metric by column; `inf` where a distance does not exist because one mask is empty, `nan` where
+            the definitions call a value undefined.
         reference_ml: volume of the reference, in ml (for 2D images: area in mm² over 1000).
         prediction_ml: volume of the prediction, likewise.
         reference_voxels: number of voxels of the reference.
@@ -64,62 +62,8 @@ class Row:
     reference_voxels: int
     prediction_voxels: int
     shared_voxels: int
-    empty: Empty
+    empty: Emptiness
     diagonal_mm: float
-
-
-def rows_of(
-    case: str,
-    prediction: ndarray,
-    reference: ndarray,
-    spacing: Sequence[float],
-    names: Sequence[str],
-    definitions: Definitions,
-) -> tuple[Row, ...]:
-    """Score one case: a row for each foreground class, or for each region of `definitions` where it has some.
-
-    Args:
-        case: id of the case.
-        prediction: (*space) integer labels.
-        reference: (*space) integer labels, on the same grid.
-        spacing: voxel size along each axis, in mm.
-        names: class names; the index is the label value and class 0 is the background.
-        definitions: the metrics.
-
-    Returns:
-        One row a class, in the order of the labels.
-
-    Raises:
-        LabelError: labels are not integers.
-        ShapeError: the shapes differ.
-        SpacingError: `spacing` does not fit.
-    """
-    sizes = checked_spacing(spacing, reference.ndim)
-    classes: Literal["present"] | range = "present" if definitions.regions else range(1, len(names))
-    rows = []
-    scored = comparisons(prediction, reference, sizes, definitions, classes)
-    for number, (region, comparison) in enumerate(scored, start=1):
-        name, index = (region.name, number) if definitions.regions else (names[region.labels[0]], region.labels[0])
-        rows.append(_row_of(case, index, name, comparison, definitions))
-    return tuple(rows)
-
-
-def _row_of(case: str, index: int, name: str, comparison: Comparison, definitions: Definitions) -> Row:
-    millilitres = math.prod(comparison.spacing) / 1000
-    predicted, true, both = comparison.voxels
-    return Row(
-        case=case,
-        class_index=index,
-        class_name=name,
-        values=definitions.values(comparison),
-        reference_ml=true * millilitres,
-        prediction_ml=predicted * millilitres,
-        reference_voxels=true,
-        prediction_voxels=predicted,
-        shared_voxels=both,
-        empty=_emptiness(predicted, true),
-        diagonal_mm=math.hypot(*(s * n for s, n in zip(comparison.spacing, comparison.image, strict=True))),
-    )
 
 
 def summarise(rows: Sequence[Row], definitions: Definitions, policy: Policy = "worst") -> dict[str, Any]:
@@ -131,10 +75,12 @@ def summarise(rows: Sequence[Row], definitions: Definitions, policy: Policy = "w
         policy: what stands for a value that is not finite: see `POLICIES`.
 
     Returns:
-        `definitions` of every metric; the `policy` in words; for each class its `name`, its `dice_global` (pooled
-        over the voxels of all cases), and for each metric mean, median and (population) std over the cases, the
-        number of `cases`, how many were `used`, and how many had both masks or one mask empty; and `mean_dice`,
-        the mean over the classes of their mean Dice. An undefined number is `None`.
+        The `set` of definitions and the `definitions` of every metric; the `policy` in words; for each class its
+        `name`, its `dice_global` (pooled over the voxels of all cases), and for each metric mean, median and
+        (population) std over the cases, the number of `cases`, how many values were `not_finite`, how many were
+        `used`, and how many cases had both masks empty (`both_empty`), the prediction or the reference alone
+        (`prediction_empty`, `reference_empty`), or either alone (`one_empty`); and `mean_dice`, the mean over the
+        classes of their mean Dice. An undefined number is `None`.
     """
     facts = definitions.facts()
     classes = {
@@ -143,6 +89,7 @@ def summarise(rows: Sequence[Row], definitions: Definitions, policy: Policy = "w
     }
     dice = [entry["dice"]["mean"] for entry in classes.values() if "dice" in entry]
     return {
+        "set": {"name": definitions.name, "summary": definitions.summary, "source": definitions.source},
         "definitions": facts,
         "policy": f"{policy}: {POLICIES[policy]}",
         "classes": classes,
@@ -150,24 +97,36 @@ def summarise(rows: Sequence[Row], definitions: Definitions, policy: Policy = "w
     }
 
 
-def settled(value: float, diagonal: float, unit: str, policy: Policy = "worst") -> float:
-    """What an aggregate takes for a value: itself where it is finite, else what the policy says."""
-    if math.isfinite(value) or (policy == "worst" and unit != "mm"):
+def settled(value: float, diagonal: float, unit: str, policy: Policy = "worst", better: str = "lower") -> float:
+    """What an aggregate takes for a value: itself where it is finite, else what the policy says.
+
+    Args:
+        value: of a metric.
+        diagonal: of the image, in mm.
+        unit: of the metric.
+        policy: see `POLICIES`.
+        better: which way the metric is better; the worst score that is better `higher` is 0.
+    """
+    if math.isfinite(value):
         return value
-    return diagonal if policy == "worst" else math.nan
+    if policy != "worst":
+        return math.nan
+    if unit == "mm":
+        return diagonal
+    return 0.0 if better == "higher" else value
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The table as CSV text; `inf` is written as such."""
-    kinds = list(dict.fromkeys(kind for row in rows for kind in row.values))
+    """The table as CSV text; `inf` and `nan` are written as such, and nothing where a region has no such metric."""
+    columns = list(dict.fromkeys(column for row in rows for column in row.values))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*FIXED[:3], *kinds, *FIXED[3:]])
+    table.writerow([*FIXED[:3], *columns, *FIXED[3:]])
     for row in rows:
         start = (row.case, row.class_index, row.class_name)
         voxels = (row.reference_voxels, row.prediction_voxels, row.shared_voxels)
         end = (row.reference_ml, row.prediction_ml, *voxels, row.empty, row.diagonal_mm)
-        table.writerow([*start, *(row.values[kind] for kind in kinds), *end])
+        table.writerow([*start, *(row.values.get(column, "") for column in columns), *end])
     return text.getvalue()
 
 
@@ -192,14 +151,14 @@ def from_csv(text: str) -> tuple[Row, ...]:
 
 
 def _row(line: Mapping[str, str]) -> Row:
-    empty: dict[str, Empty] = {"": "", "both": "both", "prediction": "prediction", "reference": "reference"}
+    empty: dict[str, Emptiness] = {"": "", "both": "both", "prediction": "prediction", "reference": "reference"}
     if line["empty"] not in empty:
         raise ValueError(f"empty is {line['empty']!r}, expected one of {list(empty)}")
     return Row(
         case=line["case"],
         class_index=int(line["class"]),
         class_name=line["class_name"],
-        values={column: float(entry) for column, entry in line.items() if column not in FIXED},
+        values={column: float(entry) for column, entry in line.items() if column not in FIXED and entry != ""},
         reference_ml=float(line["reference_ml"]),
         prediction_ml=float(line["prediction_ml"]),
         reference_voxels=int(line["reference_voxels"]),
@@ -210,36 +169,52 @@ def _row(line: Mapping[str, str]) -> Row:
     )
 
 
+def emptiness(predicted: int, true: int) -> Emptiness:
+    """Which of two masks have no voxel, given their numbers of voxels."""
+    if predicted and true:
+        return ""
+    if predicted or true:
+        return "reference" if predicted else "prediction"
+    return "both"
+
+
 def _class_summary(rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]], policy: Policy) -> dict[str, Any]:
-    both = sum(row.empty == "both" for row in rows)
-    one = sum(row.empty in {"prediction", "reference"} for row in rows)
-    counts = {"cases": len(rows), "both_empty": both, "one_empty": one}
     shared = sum(row.shared_voxels for row in rows)
     total = sum(row.prediction_voxels + row.reference_voxels for row in rows)
-    summary: dict[str, Any] = {"name": rows[0].class_name, "dice_global": 2 * shared / total if total else 1.0}
-    for column in dict.fromkeys(column for row in rows for column in row.values):
-        unit = str(facts[column]["unit"])
-        numbers = np.array([settled(row.values[column], row.diagonal_mm, unit, policy) for row in rows])
-        if policy == "skip":
-            numbers = numbers[~np.isnan(numbers)]
-        with np.errstate(invalid="ignore"):  # the spread of infinite values is undefined
-            mean, median, std = (f(numbers) if numbers.size else math.nan for f in (np.mean, np.median, np.std))
-        summary[column] = {
-            "mean": _finite(mean),
-            "median": _finite(median),
-            "std": _finite(std),
-            "used": int(np.isfinite(numbers).sum()),
-            **counts,
-        }
-    return summary
+    columns = dict.fromkeys(column for row in rows for column in row.values)
+    return {
+        "name": rows[0].class_name,
+        "dice_global": 2 * shared / total if total else 1.0,
+        **{column: _column_summary(rows, column, facts[column], policy) for column in columns},
+    }
 
 
-def _emptiness(prediction: int, reference: int) -> Empty:
-    if prediction and reference:
-        return ""
-    if prediction or reference:
-        return "reference" if prediction else "prediction"
-    return "both"
+def _column_summary(rows: Sequence[Row], column: str, facts: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    numbers = np.array([_counted(row, column, facts, policy) for row in rows])
+    if policy == "skip":
+        numbers = numbers[~np.isnan(numbers)]
+    with np.errstate(invalid="ignore"):  # the spread of infinite values is undefined
+        mean, median, std = (f(numbers) if numbers.size else math.nan for f in (np.mean, np.median, np.std))
+    empty = [row.empty for row in rows]
+    return {
+        "mean": _finite(mean),
+        "median": _finite(median),
+        "std": _finite(std),
+        "used": int(np.isfinite(numbers).sum()),
+        "not_finite": sum(not math.isfinite(row.values[column]) for row in rows),
+        "cases": len(rows),
+        "both_empty": empty.count("both"),
+        "one_empty": empty.count("prediction") + empty.count("reference"),
+        "prediction_empty": empty.count("prediction"),
+        "reference_empty": empty.count("reference"),
+    }
+
+
+def _counted(row: Row, column: str, facts: Mapping[str, Any], policy: Policy) -> float:
+    value = row.values[column]
+    if math.isnan(value) and row.empty == "both":  # nothing to find and nothing found: no value would be the worst
+        return value
+    return settled(value, row.diagonal_mm, str(facts["unit"]), policy, str(facts["better"]))
 
 
 def _finite(value: Any) -> float | None:

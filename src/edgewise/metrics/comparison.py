@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -11,11 +11,12 @@ from numpy import ndarray
 
 from edgewise.errors import LabelError, ShapeError
 from edgewise.maps.base import checked_spacing
-from edgewise.metrics.borders import Border, Directed, Edge, gaps
+from edgewise.metrics.borders import Border, Directed, Edge
+from edgewise.metrics.census import Box, Census
+from edgewise.metrics.search import gaps
 from edgewise.types import Spacing
 
 T = TypeVar("T")
-Box: TypeAlias = tuple[slice, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,11 +71,12 @@ class Comparison:
             if mask.dtype != np.bool_:
                 raise LabelError(f"a mask is {mask.dtype}: expected bool. Compare labels first: `labels == 2`.")
         require_one_grid(prediction, reference)
-        box = bounding_box(prediction | reference)
+        sizes = checked_spacing(spacing, reference.ndim)
+        box = Census.of(prediction, reference).box((1,))
         return Comparison(
             prediction=prediction[box],
             reference=reference[box],
-            spacing=checked_spacing(spacing, reference.ndim),
+            spacing=sizes,
             start=tuple(part.start for part in box),
             image=reference.shape,
             border=border,

@@ -1,12 +1,12 @@
 """Named sets of metric definitions: the field's tools disagree, so every number says whose definition it follows."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgewise.catalog import discover
 from edgewise.errors import ExperimentError
-from edgewise.metrics.base import Empty, Metric
+from edgewise.metrics.base import Empty, Metric, Stated
 from edgewise.metrics.borders import BORDERS, EDGES, Border, Edge
 from edgewise.metrics.comparison import Comparison
 
@@ -18,10 +18,14 @@ class Region:
     Attributes:
         name: what it is called.
         labels: the label values it consists of.
+        metrics: its metrics by column, where they are not those of the set.
+        empty: its values for empty masks by column, where they are not those of the set.
     """
 
     name: str
     labels: tuple[int, ...]
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    empty: Mapping[str, Empty] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,70 +54,81 @@ class Definitions:
 
     def values(self, comparison: Comparison) -> dict[str, float]:
         """Every metric of a comparison by column; the comparison must have this set's `border` and `edge`."""
-        return {
-            column: metric(comparison, self.empty.get(column, metric.empty)) for column, metric in self.metrics.items()
-        }
+        return {column: metric(comparison, self._empty(column, metric)) for column, metric in self.metrics.items()}
+
+    def of(self, region: Region) -> "Definitions":
+        """The definitions of one region: its own metrics and values for empty masks, where it has some."""
+        return replace(self, metrics=region.metrics or self.metrics, empty={**self.empty, **region.empty}, regions=())
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table of label images: those of every region, in the order of printing."""
+        return tuple(dict.fromkeys(column for _, scope in self._scopes() for column in scope.metrics))
 
     def only(self, *columns: str) -> "Definitions":
-        """The same definitions of fewer metrics.
+        """The same definitions of fewer metrics; a region that has none of them is left out.
 
         Raises:
             ExperimentError: there is no such column.
         """
-        unknown = [column for column in columns if column not in self.metrics]
-        if unknown:
-            raise ExperimentError(f"{self.name} defines no {unknown[0]!r}: it has {', '.join(self.metrics)}.")
-        return replace(self, metrics={column: self.metrics[column] for column in columns})
+        known = dict.fromkeys((*self.metrics, *self.columns()))
+        for column in columns:
+            if column not in known:
+                raise ExperimentError(f"{self.name} defines no metric {nearest(column, known)}")
+        own = [(region, _chosen(self.of(region).metrics, columns)) for region in self.regions]
+        return replace(
+            self,
+            metrics=_chosen(self.metrics, columns),
+            regions=tuple(replace(region, metrics=metrics) for region, metrics in own if metrics),
+        )
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Definition, unit, direction and values for empty masks of every column, ready for JSON."""
-        return {column: self._facts(column, metric) for column, metric in self.metrics.items()}
+        """Definition, unit, direction and values for empty masks of every column, ready for JSON.
 
-    def _facts(self, column: str, metric: Metric) -> dict[str, Any]:
-        empty = self.empty.get(column, metric.empty)
+        Where regions differ, the text says what holds for which.
+        """
+        return {column: self._facts(column) for column in self.columns()}
+
+    def _facts(self, column: str) -> dict[str, Any]:
+        scopes = {name: scope for name, scope in self._scopes() if column in scope.metrics}
+        metrics = {name: scope.metrics[column] for name, scope in scopes.items()}
+        empty = {name: scope._empty(column, metrics[name]) for name, scope in scopes.items()}
+        metric = next(iter(metrics.values()))
         border = f"; {BORDERS[self.border]}; {EDGES[self.edge]}" if metric.of_borders else ""
         return {
             "kind": metric.kind,
             "set": self.name,
-            "definition": f"{metric.described()}{border}.",
+            "definition": f"{_joined({name: each.described() for name, each in metrics.items()})}{border}.",
             "unit": metric.unit,
             "better": metric.better,
-            "both_empty": _text(empty.both),
-            "prediction_empty": _text(empty.prediction),
-            "reference_empty": _text(empty.reference),
+            "both_empty": _joined({name: _text(each.both) for name, each in empty.items()}),
+            "prediction_empty": _joined({name: _text(each.prediction) for name, each in empty.items()}),
+            "reference_empty": _joined({name: _text(each.reference) for name, each in empty.items()}),
         }
 
+    def _scopes(self) -> list[tuple[str, "Definitions"]]:
+        return [(region.name, self.of(region)) for region in self.regions] or [(self.name, self)]
 
-def default(tolerance: float = 2.0) -> Definitions:
-    """Every metric of the catalogue, as Metrics Reloaded recommends where it does.
-
-    Args:
-        tolerance: of the metrics that forgive small distances, in mm.
-    """
-    order = {"higher": 0, "lower": 1, "zero": 2, "neither": 3}
-    metrics = {kind: _tolerant(metric, tolerance) for kind, metric in discover(Metric).items() if metric.in_default}
-    return Definitions(
-        name="default",
-        summary="Metrics Reloaded where it settles the choice.",
-        source="Maier-Hein et al. 2024, doi:10.1038/s41592-023-02151-z",
-        metrics=dict(sorted(metrics.items(), key=lambda item: order[item[1].better])),
-    )
+    def _empty(self, column: str, metric: Metric) -> Empty:
+        return self.empty.get(column, metric.empty)
 
 
-def named(name: str, tolerance: float = 2.0) -> Definitions:
-    """The set of definitions called `name`.
-
-    Raises:
-        ExperimentError: there is none of that name.
-    """
-    if name == "default":
-        return default(tolerance)
-    raise ExperimentError(f"there are no definitions called {name!r}: choose among default.")
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the name, the nearest right one, and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"{name!r}.{hint} There are {', '.join(names)}."
 
 
-def _tolerant(metric: type[Metric], tolerance: float) -> Metric:
-    return metric(tolerance=tolerance) if "tolerance" in metric.__dataclass_fields__ else metric()  # type: ignore[call-arg]
+def _chosen(metrics: Mapping[str, Metric], columns: Sequence[str]) -> dict[str, Metric]:
+    return {column: metrics[column] for column in columns if column in metrics}
 
 
-def _text(value: float) -> float | str:
-    return value if abs(value) < float("inf") else str(value)
+def _joined(texts: Mapping[str, float | str]) -> float | str:
+    """What all say alike, or who says what."""
+    different = list(dict.fromkeys(texts.values()))
+    return different[0] if len(different) == 1 else "; ".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def _text(value: Stated) -> float | str:
+    return value if value == "formula" or abs(value) < float("inf") else str(value)

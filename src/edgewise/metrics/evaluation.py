@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from edgewise.errors import LabelError
 from edgewise.maps.base import checked_spacing
-from edgewise.metrics.comparison import Comparison, bounding_box, require_one_grid
-from edgewise.metrics.definitions import Definitions, Region, named
+from edgewise.metrics.census import Census
+from edgewise.metrics.comparison import Comparison, require_one_grid
+from edgewise.metrics.definitions import Definitions, Region
+from edgewise.metrics.presets import named
 from edgewise.types import Spacing
 
 Values: TypeAlias = Mapping[str, float]
@@ -52,7 +54,7 @@ def evaluate(
         reference: (*space), the same type of image on the same grid.
         spacing: voxel size along each axis, in mm.
         classes: the labels to score, for label images: those asked for, whether present or not, or every
-            label above 0 that occurs in either image (or the regions of `definitions`, where it has some).
+            label but 0 that occurs in either image (or the regions of `definitions`, where it has some).
         definitions: whose definitions: the name of a preset, or your own set.
         tolerance: of the metrics that forgive small distances (NSD, boundary Dice, boundary IoU), in mm; for the
             presets whose source fixes none.
@@ -80,7 +82,7 @@ def evaluate(
         both = Comparison.of(prediction, reference, sizes, border=chosen.border, edge=chosen.edge)
         return chosen.values(both)
     return {
-        region.labels[0] if region.name == str(region.labels[0]) else region.name: chosen.values(comparison)
+        region.labels[0] if region.name == str(region.labels[0]) else region.name: chosen.of(region).values(comparison)
         for region, comparison in comparisons(prediction, reference, sizes, chosen, classes)
     }
 
@@ -100,7 +102,7 @@ def comparisons(
         spacing: voxel size along each axis, in mm.
         definitions: give the regions, and what counts as border.
         classes: the labels to score one by one, or `present`: the regions of `definitions`, or where it has none
-            every label above 0 that occurs.
+            every label but 0 that occurs.
 
     Raises:
         LabelError: labels are not integers.
@@ -110,32 +112,26 @@ def comparisons(
         if labels.dtype.kind not in "iu":
             raise LabelError(f"the {name} is {labels.dtype}: expected integer labels, or two boolean masks.")
     require_one_grid(prediction, reference)
-    image, start = reference.shape, (0,) * reference.ndim
-    if classes == "present" or 0 not in classes:
-        box = bounding_box((prediction != 0) | (reference != 0))
-        prediction, reference = prediction[box], reference[box]
-        start = tuple(part.start for part in box)
-    for region in _regions(prediction, reference, definitions, classes):
-        masks = [np.isin(labels, region.labels) for labels in (prediction, reference)]
-        box = bounding_box(masks[0] | masks[1])
-        yield (
-            region,
-            Comparison(
-                prediction=masks[0][box],
-                reference=masks[1][box],
-                spacing=spacing,
-                start=tuple(first + part.start for first, part in zip(start, box, strict=True)),
-                image=image,
-                border=definitions.border,
-                edge=definitions.edge,
-            ),
+    census = Census.of(prediction, reference)
+    for region in _regions(census, definitions, classes):
+        box = census.box(region.labels)
+        masks = census.masks(region.labels, box)
+        comparison = Comparison(
+            prediction=masks[0],
+            reference=masks[1],
+            spacing=spacing,
+            start=tuple(part.start for part in box),
+            image=reference.shape,
+            border=definitions.border,
+            edge=definitions.edge,
         )
+        yield region, comparison
 
 
 def _regions(
-    prediction: ndarray, reference: ndarray, definitions: Definitions, classes: Sequence[int] | Literal["present"]
+    census: Census, definitions: Definitions, classes: Sequence[int] | Literal["present"]
 ) -> tuple[Region, ...]:
     if classes == "present" and definitions.regions:
         return definitions.regions
-    labels = [int(each) for each in np.union1d(prediction, reference) if each] if classes == "present" else classes
+    labels = [label for label in census.labels() if label] if classes == "present" else classes
     return tuple(Region(name=str(label), labels=(label,)) for label in labels)

@@ -1,0 +1,1 @@
+"""Kernels of the metrics, for Numba: a module here imports its compiler."""
