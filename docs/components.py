@@ -1,4 +1,4 @@
-"""Writes docs/reference/losses.md and maps.md from the catalogues: `make reference`."""
+"""Writes docs/reference/losses.md, maps.md and metrics.md from the catalogues: `make reference`."""
 
 import inspect
 from dataclasses import fields
@@ -7,6 +7,8 @@ from typing import Any
 
 from edgewise.losses import LOSSES
 from edgewise.maps import MAPS
+from edgewise.metrics import METRICS
+from edgewise.metrics.base import Metric
 from edgewise.run.listing import describe
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -26,6 +28,14 @@ Every map of the catalogue, from its own docstring (`make reference`). All are c
 command line `edgewise maps LABELS --kind KIND --set PARAMETER=VALUE --out FILE`. Pictures:
 [the gallery](../explanation/maps.md).
 """,
+    "metrics": """# Metrics
+
+Every metric of the catalogue, from its own docstring (`make reference`). `edgewise.metrics.evaluate` and
+`edgewise evaluate` have a column for each, under its kind; those marked "preset only" stand in the definitions of a
+challenge and not in the default ones. $P$ is the prediction, $R$ the reference, $d_{PR}$ the distances from the border
+of one to that of the other. Whose definitions there are: `edgewise list definitions`, and
+[how they differ](../explanation/correctness.md).
+""",
 }
 
 
@@ -38,8 +48,11 @@ def page(what: str, catalogue: dict[str, type[Any]]) -> str:
 def entry(cls: type[Any], row: dict[str, Any]) -> str:
     """One component: heading, docstring, parameters, source."""
     body, _, attributes = (inspect.getdoc(cls) or "").partition("Attributes:")
-    lines = [f"## `{row['kind']}` · {cls.__name__}", "", body.strip(), ""]
-    meanings = _meanings(attributes)
+    attributes, _, after = attributes.partition("\nRaises:")
+    meanings = _meanings(attributes.partition("\nExample:")[0])
+    body, _, example = body.partition("Example:\n")
+    example = example or (attributes + after).partition("Example:\n")[2]
+    lines = [f"## `{row['kind']}` · {cls.__name__}", "", body.strip(), "", *_example(example), *_properties(cls)]
     names = [each.name for each in fields(cls) if each.name != "kind"]
     if names:
         lines += ["| parameter | default | meaning |", "|---|---|---|"]
@@ -47,6 +60,30 @@ def entry(cls: type[Any], row: dict[str, Any]) -> str:
         lines.append("")
     needs = f" Maps by default: {', '.join(f'`{need}`' for need in row['needs'])}." if row["needs"] else ""
     return "\n".join([*lines, f"Source: {row['source']}.{needs}", ""])
+
+
+def _example(text: str) -> list[str]:
+    """A docstring's example as a code block; nothing for none."""
+    return ["```python", inspect.cleandoc("\n" + text), "```", ""] if text.strip() else []
+
+
+def _properties(cls: type[Any]) -> list[str]:
+    """What a table of numbers must say about a metric; nothing for other components."""
+    if not issubclass(cls, Metric):
+        return []
+    unit = "Without unit" if cls.unit == "1" else f"In {cls.unit}"
+    better = {"neither": "describes only", "zero": "zero is best"}.get(cls.better, f"{cls.better} is better")
+    empty = ", ".join(f"{name} {value}" for name, value in zip(EMPTY, _stated(cls.empty), strict=True))
+    only = "" if cls.in_default else " Preset only."
+    return [f"{unit}; {better}. Empty masks: {empty}.{only}", ""]
+
+
+EMPTY = ("both", "prediction", "reference")
+
+
+def _stated(empty: Any) -> list[str]:
+    values = (getattr(empty, name) for name in EMPTY)
+    return [f"{value:g}" if isinstance(value, float) else f"by {value}" for value in values]
 
 
 def _meanings(attributes: str) -> dict[str, str]:
@@ -71,6 +108,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "losses.md": page("losses", LOSSES),
         REFERENCE / "maps.md": page("maps", MAPS),
+        REFERENCE / "metrics.md": page("metrics", METRICS),
     }
 
 

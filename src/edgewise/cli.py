@@ -25,7 +25,7 @@ app = App(
     help="Train, apply and compare segmentation networks with distance maps.",
 )
 
-Catalogue = Literal["losses", "maps", "networks", "methods", "metrics"]
+Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions"]
 
 
 @app.command
@@ -116,19 +116,67 @@ def evaluate(
     out: Path | Literal["none"] = "none",
     definitions: str = "default",
     tolerance: float = 2.0,
+    metrics: str = "all",
+    empty: Literal["worst", "skip", "nan"] = "worst",
+    workers: int | Literal["auto"] = "auto",
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Score predicted masks against reference masks of the same names.
 
     Args:
-        predictions: folder of predicted masks.
-        references: folder of reference masks.
-        out: CSV file for the metrics of every case and class; a summary is written beside it as JSON.
-        definitions: whose definitions the metrics follow; see `edgewise list metrics`.
-        tolerance: of the metrics that forgive small distances, in mm.
+        predictions: folder of predicted masks, or one mask.
+        references: folder of reference masks, or one mask.
+        out: table of every case and class, .csv or .parquet; a summary is written beside it as JSON.
+        definitions: whose definitions the metrics follow; see `edgewise list definitions`.
+        tolerance: of the metrics that forgive small distances, in mm; a challenge that fixes its own keeps it.
+        metrics: columns to measure, such as `dice,hd95`; see `edgewise list metrics`.
+        empty: what an infinite or undefined value, as empty masks give, counts in means: the worst value there is,
+            nothing (it is skipped), or it makes the mean undefined.
+        workers: processes that score cases; "auto" is one a core where that pays.
+        as_json: print the summary as JSON.
     """
+    from edgewise.run.evaluate import Wanted
     from edgewise.run.evaluate import evaluate as work
 
-    return _named(work(predictions, references, out, definitions=definitions, tolerance=tolerance))
+    wanted = Wanted(
+        definitions=definitions,
+        tolerance=tolerance,
+        metrics=() if metrics == "all" else tuple(metrics.replace(",", " ").split()),
+        policy=empty,
+        workers=workers,
+        output="json" if as_json else "table",
+    )
+    return _named(work(predictions, references, out, wanted))
+
+
+@app.command
+def compare(
+    runs: Annotated[list[Path], Parameter(negative=())],
+    *,
+    metrics: str = "primary",
+    group: str = "auto",
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Say which of several runs is better, and whether the difference is real: paired statistics over their cases.
+
+    Args:
+        runs: run folders, a folder of them, or tables (.csv) that `edgewise evaluate` wrote. Runs whose experiments
+            differ in name and seed only are one method with several seeds.
+        metrics: columns to compare, such as `dice,hd95`; "primary" is dice, hd95 and nsd.
+        group: regular expression that finds the patient in a case id of a table; "auto" knows ids such as
+            patient001_frame01 and sub-01_ses-2, "none" takes each case as a patient. Runs have their own.
+        as_json: print everything as one JSON object.
+    """
+    from edgewise.run.compare import Wanted
+    from edgewise.run.compare import compare as work
+
+    wanted = Wanted(
+        metrics=() if metrics == "primary" else tuple(metrics.replace(",", " ").split()),
+        group=group,
+        output="json" if as_json else "table",
+    )
+    work(runs, wanted)
+    return DONE
 
 
 @app.command

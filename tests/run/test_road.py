@@ -53,7 +53,7 @@ def test_a_run_folder_holds_every_file_and_nothing_else(road):
     names = {str(path.relative_to(road.run)) for path in road.run.rglob("*") if path.is_file()}
     assert names == {
         "experiment.yaml", "plan.yaml", "dataset.json", "environment.json", "journal.jsonl", "metrics.csv",
-        "summary.json", "curves.png", "checkpoints/best.pt", "checkpoints/last.pt",
+        "lesions.csv", "summary.json", "curves.png", "checkpoints/best.pt", "checkpoints/last.pt",
         *(f"predictions/{case}.nii.gz" for case in VALIDATION),
     }  # fmt: skip
     assert not temporaries(road.root)
@@ -368,7 +368,7 @@ def test_resuming_a_finished_run_says_so_and_adds_nothing(road, edgewise):
 
 def test_a_run_killed_after_training_is_only_evaluated(road, edgewise, tmp_path):
     run = shutil.copytree(road.run, tmp_path / "run")
-    for name in ("metrics.csv", "summary.json", "curves.png"):
+    for name in ("metrics.csv", "lesions.csv", "summary.json", "curves.png"):
         (run / name).unlink()
     before = (run / "journal.jsonl").read_text()
     assert edgewise(*resume(road, road.experiment, run)).code == 0

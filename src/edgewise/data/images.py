@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgewise.data.case import Case, CaseFiles, Grid
 from edgewise.data.volumes import ImageError, Volume, read_volume, write_volume
 from edgewise.errors import LabelError, ShapeError
-from edgewise.types import Labels
+from edgewise.types import Affine, Labels, Spacing
 
 orientations: Any = nibabel.orientations
 GRID_TOLERANCE_MM = 1e-2
@@ -54,20 +54,39 @@ def assemble(name: str, images: Sequence[Volume], label: Volume | None) -> Case:
     stacked = np.concatenate([image.array for image in images], axis=3, dtype=np.float32, casting="unsafe")
     canonical = orientations.apply_orientation(stacked, turn)
     affine = first.affine @ orientations.inv_ornt_aff(turn, first.array.shape[:3])
-    labels = None
-    if label is not None:
-        require_same_grid(label, first)
-        # A mask that is stored in another orientation than its image is turned by its own affine.
-        own = turn if _differs(label, first) == "" else orientations.io_orientation(label.affine)
-        labels = np.ascontiguousarray(orientations.apply_orientation(whole_labels(label), own))
     return Case(
         id=name,
         image=np.ascontiguousarray(np.moveaxis(canonical, 3, 0)),
-        labels=labels,
-        spacing=tuple(float(size) for size in np.linalg.norm(affine[:3, :3], axis=0)),
+        labels=None if label is None else labels_on(label, first),
+        spacing=_sizes(affine),
         affine=affine,
         grid=Grid(path=first.path, shape=first.shape, affine=first.affine),
     )
+
+
+def labels_on(label: Volume, image: Volume) -> Labels:
+    """The labels of a mask file in canonical orientation, if they lie on the grid of an image.
+
+    Raises:
+        ImageError: grids differ, or labels are not integers 0..255.
+    """
+    require_same_grid(label, image)
+    # A mask that is stored in another orientation than its image is turned by its own affine.
+    turn = orientations.io_orientation((image if _differs(label, image) == "" else label).affine)
+    labels: Labels = np.ascontiguousarray(orientations.apply_orientation(whole_labels(label), turn))
+    return labels
+
+
+def canonical_shape(volume: Volume) -> tuple[int, ...]:
+    """Number of voxels along the axes in canonical orientation."""
+    turned: tuple[int, ...] = _turned(volume).shape
+    return turned
+
+
+def canonical_spacing(volume: Volume) -> Spacing:
+    """Voxel size in mm along the axes in canonical orientation."""
+    turn = orientations.io_orientation(volume.affine)
+    return _sizes(volume.affine @ orientations.inv_ornt_aff(turn, volume.array.shape[:3]))
 
 
 def require_same_grid(volume: Volume, reference: Volume) -> None:
@@ -136,6 +155,10 @@ def write_labels(path: Path, labels: Labels, grid: Grid) -> None:
         raise LabelError(f"labels {labels.min()}..{labels.max()} for {path}: expected integers in 0..255.")
     stored = _onto_stored(labels.astype(np.uint8, copy=False), grid)
     write_volume(path, stored, grid)
+
+
+def _sizes(affine: Affine) -> Spacing:
+    return tuple(float(size) for size in np.linalg.norm(affine[:3, :3], axis=0))
 
 
 def _differs(volume: Volume, reference: Volume) -> str:

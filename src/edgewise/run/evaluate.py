@@ -1,89 +1,132 @@
 """`edgewise evaluate`: predicted masks against reference masks."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, TypeAlias
-
-import numpy as np
+from typing import Any, Literal
 
 from edgewise.console import progress, say
-from edgewise.data.case import CaseFiles
-from edgewise.data.folders import by_id, content
-from edgewise.data.images import read_case, whole_labels
-from edgewise.data.volumes import read_volume
-from edgewise.errors import DataError, OutputError
-from edgewise.files import output_folder, write_json, write_text
-from edgewise.metrics.cases import Row, rows_of, summarise, to_csv
-from edgewise.metrics.definitions import Definitions, named
-from edgewise.run import environment
-from edgewise.types import Labels
+from edgewise.data.folders import by_id, case_id, content
+from edgewise.data.folders import names as numbered_names
+from edgewise.data.volumes import SUFFIXES, suffix_of
+from edgewise.errors import DataError, ExperimentError
+from edgewise.files import write_json, write_text
+from edgewise.metrics.cases import Policy, Row, summarise
+from edgewise.metrics.definitions import Definitions
+from edgewise.metrics.lesion_table import LesionRow, lesions_to_csv
+from edgewise.metrics.presets import named
+from edgewise.metrics.scoring import Names, complete
+from edgewise.run.score_table import main_columns, show
+from edgewise.run.scores import Task, Workers, outcomes
+from edgewise.run.tables import require_table, write_table
 
-WORTH_WORKERS = 64
-"""Fewer cases than this are scored in this process."""
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How masks are to be scored, and what is to be printed.
+
+    Attributes:
+        definitions: whose definitions the metrics follow.
+        tolerance: of the metrics that forgive small distances, in mm.
+        metrics: columns to measure; none is all of them.
+        policy: what an aggregate takes for an infinite or undefined value.
+        workers: number of processes.
+        output: a table for people, or the summary as JSON.
+
+    Raises:
+        ExperimentError: the number of processes is not positive.
+    """
+
+    definitions: str = "default"
+    tolerance: float = 2.0
+    metrics: tuple[str, ...] = ()
+    policy: Policy = "worst"
+    workers: Workers = "auto"
+    output: Literal["table", "json"] = "table"
+
+    def __post_init__(self) -> None:
+        if self.workers != "auto" and self.workers < 1:
+            raise ExperimentError(f"{self.workers} workers score nothing: expected a positive number, or auto.")
+
+    def chosen(self) -> Definitions:
+        """The definitions themselves.
+
+        Raises:
+            ExperimentError: there are no such definitions or metrics, or the tolerance is not positive.
+        """
+        every = named(self.definitions, self.tolerance)
+        return every.only(*self.metrics) if self.metrics else every
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Rows of every case with a readable reference, whose definitions they follow, and which cases failed why."""
+    """What came of a set of cases.
+
+    Attributes:
+        rows: of every case with a readable reference, one a class or region.
+        lesions: of the same cases, one a connected component of either mask.
+        definitions: whose the metrics are.
+        failures: why a case could not be scored as it is, by its id.
+    """
 
     rows: tuple[Row, ...]
+    lesions: tuple[LesionRow, ...]
     definitions: Definitions
     failures: Mapping[str, str]
 
+    def summary(self, policy: Policy = "worst") -> dict[str, Any]:
+        """Aggregates, definitions and failures, ready for JSON."""
+        return summarise(self.rows, self.definitions, policy) | {"failures": dict(self.failures)}
 
-def evaluate(
-    predictions: Path,
-    references: Path,
-    out: Path | Literal["none"],
-    *,
-    definitions: str = "default",
-    tolerance: float = 2.0,
-) -> Mapping[str, str]:
-    """Match masks by name, score them, print a table, and write CSV and JSON if asked.
+
+def evaluate(predictions: Path, references: Path, out: Path | Literal["none"], wanted: Wanted) -> Mapping[str, str]:
+    """Match masks by name, score them, print a table, and write files if asked.
 
     Args:
-        predictions: folder of predicted masks.
-        references: folder of reference masks; each one needs a prediction.
-        out: CSV file; a summary goes beside it with the ending `.json`.
-        definitions: whose definitions the metrics follow.
-        tolerance: of the metrics that forgive small distances, in mm.
+        predictions: folder of predicted masks, or one of them.
+        references: folder of reference masks, each of which needs a prediction, or one of them.
+        out: table of the cases, CSV or Parquet; a summary goes beside it with the ending `.json`, and a table of
+            lesions with the ending `.lesions.csv`.
+        wanted: how.
 
     Returns:
         The cases that could not be scored as they are, with the reason; a missing or unreadable prediction is scored
         as an empty mask.
 
     Raises:
-        DataError: a folder is missing or holds no masks, two masks have the same name, or no names match.
-        ExperimentError: there are no such definitions.
+        DataError: a file or folder is missing or holds no masks, two masks have the same name, or no names match.
+        ExperimentError: there are no such definitions or metrics, or the tolerance is not positive.
         OutputError: `out` cannot be written.
+        RunError: a process was killed.
     """
-    chosen = named(definitions, tolerance)
+    chosen = wanted.chosen()
     if out != "none":
-        _require_table(out)
-    truth, predicted = _masks(references), _masks(predictions)
-    if not set(truth) & set(predicted):
-        raise DataError(
-            f"{predictions}: no mask has the name of a reference: they are called {content(predictions)}, those of "
-            f"{references} {content(references)}. Give both the same names."
-        )
-    for name in sorted(set(predicted) - set(truth)):
-        say(f"warning: {predicted[name]} has no reference and was not scored")
-    result = evaluate_pairs(truth, predicted, _names([*truth.values(), *predicted.values()]), chosen)
+        require_table(out)
+    truth, predicted = matched(predictions, references)
+    result = evaluate_pairs(truth, predicted, _declared_names(references), chosen, wanted.workers)
     if not result.rows:
         reason = next(iter(result.failures.values()), "")
         raise DataError(f"{references}: no case could be scored. {reason}")
-    _print(result)
+    summary = result.summary(wanted.policy)
     if out != "none":
-        write_tables(result, out, out.with_suffix(".json"))
+        write_table(out, result.rows)
+        write_text(out.with_suffix(".lesions.csv"), lesions_to_csv(result.lesions))
+        write_json(out.with_suffix(".json"), summary)
+    if wanted.output == "json":
+        print(json.dumps(summary, indent=1))  # noqa: T201
+    else:
+        elsewhere = "--out FILE writes them, --metrics chooses" if out == "none" else f"see {out}"
+        show(summary, wanted.metrics or main_columns(chosen.columns()), elsewhere)
     return result.failures
 
 
 def evaluate_pairs(
-    references: Mapping[str, Path], predictions: Mapping[str, Path], names: tuple[str, ...], definitions: Definitions
+    references: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    names: Names,
+    definitions: Definitions,
+    workers: Workers = "auto",
 ) -> Evaluation:
     """Score masks case by case; a failing case does not stop the others.
 
@@ -92,101 +135,86 @@ def evaluate_pairs(
     Args:
         references: reference mask of each case.
         predictions: predicted mask of each case.
-        names: class names; the index is the label value.
+        names: of the classes; those beyond have numbers for names.
         definitions: the metrics.
+        workers: number of processes.
+
+    Raises:
+        RunError: a process was killed.
     """
-    rows: list[Row] = []
+    scores = []
     failures: dict[str, str] = {}
-    tasks = [(name, predictions.get(name), path, names, definitions) for name, path in sorted(references.items())]
+    tasks = [
+        Task(case=name, reference=path, prediction=predictions.get(name), names=names, definitions=definitions)
+        for name, path in sorted(references.items())
+    ]
     with progress("evaluating") as report:
-        for done, (name, scored, problem) in enumerate(_scores(tasks), start=1):
-            rows += scored
-            if problem:
-                failures[name] = problem
-            report(done, len(tasks), "")
-    return Evaluation(rows=tuple(rows), definitions=definitions, failures=failures)
+        for done, outcome in enumerate(outcomes(tasks, workers), start=1):
+            if outcome.score is not None:
+                scores.append(outcome.score)
+            if outcome.problem:
+                failures[outcome.case] = outcome.problem
+            report(done, len(tasks), outcome.case)
+    return Evaluation(
+        rows=complete(scores, names, definitions),
+        lesions=tuple(lesion for score in scores for lesion in score.lesions),
+        definitions=definitions,
+        failures=failures,
+    )
 
 
-def write_tables(result: Evaluation, table: Path, summary: Path) -> None:
-    """Write the rows as CSV and their summary as JSON."""
-    write_text(table, to_csv(result.rows))
-    write_json(summary, summarise(result.rows, result.definitions) | {"failures": dict(result.failures)})
+def matched(predictions: Path, references: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Reference masks and predicted masks by the id of their case; two files are one case, whatever their names.
+
+    Raises:
+        DataError: a file or folder is missing or holds no masks, two masks have the same name, or no names match.
+    """
+    truth, predicted = _masks(references), _masks(predictions)
+    if predictions.is_file() and references.is_file():
+        return truth, dict(zip(truth, predicted.values(), strict=True))
+    if predictions.is_file() != references.is_file():  # one case of many is wanted, not a failure of all the others
+        one = predicted if predictions.is_file() else truth
+        truth = {name: path for name, path in truth.items() if name in one}
+        predicted = {name: path for name, path in predicted.items() if name in one}
+    if not set(truth) & set(predicted):
+        raise DataError(
+            f"{predictions}: no mask has the name of a reference: {_found(predictions)}, {_found(references)}. "
+            "Give both the same names."
+        )
+    for name in sorted(set(predicted) - set(truth)):
+        say(f"warning: {predicted[name]} has no reference and was not scored")
+    return truth, predicted
 
 
-_Task: TypeAlias = tuple[str, Path | None, Path, tuple[str, ...], Definitions]
-_Scored: TypeAlias = tuple[str, tuple[Row, ...], str]
-
-
-def _scores(tasks: list[_Task]) -> Iterator[_Scored]:
-    """The rows of each case, and what is wrong with it."""
-    workers = min(environment.cores(), len(tasks))
-    # A worker takes seconds to import what it needs: only many cases repay that.
-    if workers <= 1 or len(tasks) < WORTH_WORKERS:
-        yield from map(_score, tasks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        yield from pool.map(_score, tasks)
-
-
-def _score(task: _Task) -> _Scored:
-    name, prediction, reference, names, definitions = task
-    try:
-        case = read_case(CaseFiles(id=name, images=(reference,), label=reference))
-    except DataError as error:
-        return name, (), f"{error} It was not scored."
-    assert case.labels is not None
-    empty, problem = np.zeros_like(case.labels), ""
-    labels: Labels | None = empty
-    try:
-        if prediction is None:
-            problem = "it has no prediction; scored as an empty mask"
-        else:
-            # The reference stands in for the image: it carries the grid on which the prediction has to lie.
-            labels = read_case(CaseFiles(id=name, images=(reference,), label=prediction)).labels
-    except DataError as error:
-        problem = f"{error} Scored as an empty mask."
-    predicted = labels if labels is not None else empty
-    return name, rows_of(name, predicted, case.labels, case.spacing, names, definitions), problem
-
-
-def _masks(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder. Pass a folder of masks.")
-    files, defects = by_id(folder)
+def _masks(path: Path) -> dict[str, Path]:
+    if path.is_file():
+        if not suffix_of(path):
+            raise DataError(f"{path}: is not an image format we read. Convert it to one of {', '.join(SUFFIXES)}.")
+        return {case_id(path): path}
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such folder or file. Pass a mask, or a folder of masks.")
+    files, defects = by_id(path)
     if not files:
-        raise DataError(f"{folder}: no mask lies in this folder. Pass the folder of the masks.")
+        raise DataError(f"{path}: no mask lies in this folder, only {content(path)}. Pass the folder of the masks.")
     if defects:
         raise DataError(str(defects[0]))
     return files
 
 
-def _require_table(out: Path) -> None:
-    """Fail before the work rather than after it."""
-    if out.suffix == ".json" or out.is_dir():
-        raise OutputError(f"cannot write the table {out}. Choose a file that ends in .csv; a summary goes beside it.")
-    output_folder(out.parent)
+def _found(path: Path) -> str:
+    return path.name if path.is_file() else f"{path} holds {content(path)}"
 
 
-def _names(masks: Sequence[Path]) -> tuple[str, ...]:
-    """Class names up to the largest label of any readable mask."""
-    largest = 1
-    for path in masks:
-        with suppress(DataError):  # scoring names what is wrong with it
-            largest = max(largest, int(whole_labels(read_volume(path)).max(initial=0)))
-    return ("background", *(f"class {value}" for value in range(1, largest + 1)))
-
-
-def _print(result: Evaluation) -> None:
-    summary = summarise(result.rows, result.definitions)
-    for index, entry in summary["classes"].items():
-        for kind, facts in summary["definitions"].items():
-            numbers = entry[kind]
-            unit = "" if facts["unit"] == "1" else f" {facts['unit']}"
-            arrow = "higher is better" if facts["better"] == "higher" else "lower is better"
-            mean, median = (f"{numbers[k]:.3f}" if numbers[k] is not None else "undefined" for k in ("mean", "median"))
-            empty = f", {numbers['one_empty']} with one empty mask" if numbers["one_empty"] else ""
-            print(  # noqa: T201
-                f"class {index} ({entry['name']}) {kind}: mean {mean}{unit}, median {median}{unit} "
-                f"over {numbers['cases']} cases{empty} ({arrow})"
-            )
-    print(f"empty masks: {summary['policy']}")  # noqa: T201
+def _declared_names(references: Path) -> Names:
+    """The class names of a dataset.json beside the references or above them, as data layouts have it."""
+    folder = references.parent if references.is_file() else references
+    for path in (folder / "dataset.json", folder.parent / "dataset.json"):
+        try:
+            labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        except (OSError, ValueError, KeyError, TypeError):  # no such file, or it describes something else
+            continue
+        try:
+            return numbered_names(path, "labels", labels)
+        except DataError as error:
+            say(f"warning: {error} Until then classes have numbers for names.")
+    return "present"

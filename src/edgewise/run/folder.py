@@ -66,6 +66,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def lesions(self) -> Path:
+        """Every lesion of every case and class, found, missed or false."""
+        return self.path / "lesions.csv"
+
+    @property
     def summary(self) -> Path:
         """Aggregated metrics with their definitions."""
         return self.path / "summary.json"

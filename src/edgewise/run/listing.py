@@ -1,9 +1,15 @@
-"""`edgewise list`: the components an experiment file may name."""
+"""`edgewise list`: the components an experiment file may name, and the sets of metric definitions."""
 
+import textwrap
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgewise.catalog import Component, discover
+
+if TYPE_CHECKING:
+    from edgewise.metrics.definitions import Definitions
+
+WIDTH = 100
 
 
 def catalogue(what: str) -> type[Component]:
@@ -23,7 +29,11 @@ def catalogue(what: str) -> type[Component]:
 
 
 def describe(what: str) -> list[dict[str, Any]]:
-    """One object a component: kind, source, needs, parameters, summary."""
+    """One object a component: kind, source, needs, parameters, summary; or a set of definitions, with its metrics."""
+    if what == "definitions":
+        from edgewise.metrics.presets import PRESETS, named
+
+        return [_described(named(name)) for name in PRESETS]
     return [
         {
             "kind": kind,
@@ -39,9 +49,29 @@ def describe(what: str) -> list[dict[str, Any]]:
 def lines(what: str) -> list[str]:
     """A table for people: kind, what it needs, what it is."""
     rows = describe(what)
+    if what == "definitions":
+        return [line for row in rows for line in _paragraph(row)]
     width = max(len(row["kind"]) for row in rows)
     needs = [f" (needs {', '.join(row['needs'])})" if row["needs"] else "" for row in rows]
     return [f"{row['kind']:{width}}  {_words(row['summary'])}{need}" for row, need in zip(rows, needs, strict=True)]
+
+
+def _described(definitions: "Definitions") -> dict[str, Any]:
+    return {
+        "kind": definitions.name,
+        "source": definitions.source,
+        "summary": definitions.summary,
+        "regions": {region.name: list(region.labels) for region in definitions.regions},
+        "metrics": definitions.facts(),
+    }
+
+
+def _paragraph(row: dict[str, Any]) -> list[str]:
+    regions = [f"{name} = {' + '.join(map(str, labels))}" for name, labels in row["regions"].items()]
+    texts = [row["summary"], f"Source: {row['source']}.", f"Metrics: {', '.join(row['metrics'])}."]
+    texts += [f"Regions by label: {', '.join(regions)}."] if regions else []
+    wrapped = [textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ") for text in texts]
+    return [row["kind"], *(line for lines in wrapped for line in lines)]
 
 
 def _words(summary: str) -> str:
