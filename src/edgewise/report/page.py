@@ -1,28 +1,41 @@
-"""The report: one HTML file that needs nothing else: no network, no server, and scripts only to sort."""
+"""The report: one HTML file that needs nothing else: no network, no server, and scripts for comfort only."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from edgewise.compare.runs import Verdict
-from edgewise.errors import EdgewiseError
+from edgewise.compare.convergence import distribution
+from edgewise.compare.ranks import RankStability
+from edgewise.compare.runs import Refusal, Verdict
 from edgewise.files import write_text
-from edgewise.report import figures, panels, tables, words
-from edgewise.report.records import PanelCase, RunRecord, plain
+from edgewise.report import cautions, distributions, figures, settings, sizes, tables, words
+from edgewise.report.explained import explained
+from edgewise.report.forest import forest, statistics
+from edgewise.report.methods import methods, palette
+from edgewise.report.pictures import pictures
+from edgewise.report.records import RunRecord, plain
 from edgewise.report.words import Metric
 
 
-def write(runs: Sequence[RunRecord], path: Path, verdicts: Sequence[Verdict] = ()) -> None:
+def write(
+    runs: Sequence[RunRecord],
+    path: Path,
+    verdicts: Sequence[Verdict] = (),
+    refusals: Sequence[Refusal] = (),
+    ranks: Sequence[RankStability] = (),
+) -> None:
     """Write the report on one run, or on several that are compared.
 
     Args:
         runs: from `read_run`; their order gives the colours. Runs of one name are told apart by their folder.
         path: the HTML file.
         verdicts: paired comparisons, in the order in which they are to be read.
+        refusals: what could not be compared, and why.
+        ranks: how stable the order of the runs is.
 
     Raises:
         ValueError: `runs` is empty.
@@ -30,43 +43,42 @@ def write(runs: Sequence[RunRecord], path: Path, verdicts: Sequence[Verdict] = (
     """
     if not runs:
         raise ValueError("a report needs at least one run")
-    write_text(path, _render(told_apart(runs), verdicts))
+    write_text(path, _render(told_apart(runs), path.with_name(f"{path.stem}_viewer"), verdicts, refusals, ranks))
 
 
-def _render(runs: Sequence[RunRecord], verdicts: Sequence[Verdict]) -> str:
+def _render(
+    runs: Sequence[RunRecord],
+    viewers: Path,
+    verdicts: Sequence[Verdict],
+    refusals: Sequence[Refusal],
+    ranks: Sequence[RankStability],
+) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "template"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     metrics = words.metrics(runs)
-    pictures, failed = _pictures(runs)
-    spoken = [words.spoken(verdict, _metric(metrics, verdict.metric)) for verdict in verdicts]
-    return environment.get_template("template.html").render(
+    shown, failed = pictures(runs, tables.chosen(runs), viewers)
+    return environment.get_template("page.html").render(
         title=_title(runs),
         runs=runs,
-        verdicts=spoken,
-        corrections=sorted({verdict.correction for verdict in verdicts}),
-        headline=words.headline(spoken) if spoken else _summary(runs),
-        facts=tables.facts(runs),
-        differences=tables.differences(runs) if len(runs) > 1 else [],
-        metrics=[(metric, tables.rows(runs, metric)) for metric in metrics],
-        warnings=tables.warnings(runs),
-        policies=sorted({plain(run.summary["policy"]) for run in runs if run.summary.get("policy")}),
-        charts=_charts(runs),
-        strips=list(_strips(runs, metrics)),
-        case_rows=tables.case_rows(runs, [metric.name for metric in metrics]),
-        pictures=pictures,
-        classes=max((run.classes for run in runs), key=len)[1:],
-        failures=[*_failures(runs), *failed],
-        notes=[(run.name, note) for run in runs for note in run.journal.notes],
-        plans=tables.plans(runs),
-        environments=[(run.name, _environment(run)) for run in runs],
+        colours=palette(runs),
         plain=plain,
+        pictures=shown,
+        classes=tables.class_names(runs)[1:],
+        failures=_merged([*_failures(runs), *failed]),
+        notes=[(run.name, words.shortened(note, _root(run))) for run in runs for note in run.journal.notes],
+        **_judged(runs, metrics, verdicts),
+        refusals=_refused(refusals, metrics),
+        ranks=[(_metric(metrics, each.metric), _class(runs, each.class_index), each) for each in ranks],
+        **_measured(runs, metrics),
+        **_drawn(runs, metrics),
+        **_set_up(runs),
     )
 
 
@@ -77,13 +89,98 @@ def told_apart(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _title(runs: Sequence[RunRecord]) -> str:
-    names = [run.name for run in runs]
-    return names[0] if len(names) == 1 else " against ".join(names) if len(names) == 2 else f"{len(names)} runs"
+    names = [method.name for method in methods(runs)]
+    if len(names) <= 2:
+        return " against ".join(names)
+    return f"{len(names)} runs" if len(names) == len(runs) else f"{len(names)} methods, {len(runs)} runs"
+
+
+def _judged(runs: Sequence[RunRecord], metrics: Sequence[Metric], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The verdicts: in words, as a forest, and in numbers."""
+    of_verdicts = [_metric(metrics, verdict.metric) for verdict in verdicts]
+    spoken = [words.spoken(verdict, metric) for verdict, metric in zip(verdicts, of_verdicts, strict=True)]
+    trees = forest(verdicts, of_verdicts)
+    return {
+        "headline": words.headline(spoken) if spoken else _summary(runs),
+        "verdicts": spoken,
+        "cautions": list(dict.fromkeys(each.caution for each in spoken if each.caution)),
+        "corrections": sorted({verdict.correction for verdict in verdicts}),
+        "forest": trees,
+        "pairs": list(dict.fromkeys((each.first, each.second) for tree in trees for each in tree.branches)),
+        "statistics": statistics(verdicts, of_verdicts),
+    }
+
+
+def _refused(refusals: Sequence[Refusal], metrics: Sequence[Metric]) -> list[str]:
+    """What was not compared: pairs with one reason share a sentence."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for each in refusals:
+        where = f" ({each.class_name})" if each.class_name else ""
+        subject = _metric(metrics, each.metric).title + where
+        groups.setdefault((each.first, each.second, each.reason), []).append(subject)
+    return [
+        f"{', '.join(subjects)}, {first} against {second}: {reason}."
+        for (first, second, reason), subjects in groups.items()
+    ]
+
+
+def _measured(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str, Any]:
+    """The tables of numbers."""
+    conflicts = cautions.conflicts(runs)
+    rows = [(metric, tables.rows(runs, metric)) for metric in tables.primary(metrics)]
+    return {
+        "metrics": metrics,
+        "primary": [(metric, found) for metric, found in rows if found],
+        "matrix": tables.matrix(runs, metrics) if len(metrics) > len(rows) else [],
+        "case_rows": tables.case_rows(runs, metrics),
+        "warnings": cautions.warnings(runs),
+        "conflicts": [f"{_metric(metrics, name).title} {text}." for name, text in conflicts.items()],
+        "conflicting": list(conflicts),
+        "policies": sorted({plain(run.summary["policy"]) for run in runs if run.summary.get("policy")}),
+        "explained": explained(runs, metrics),
+        "size_tables": [(table, Markup(sizes.recall_by_size(runs, table))) for table in sizes.size_tables(runs)],
+    }
+
+
+def _drawn(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str, Any]:
+    """The charts."""
+    chosen = [(metric, label) for metric in tables.primary(metrics) for label in _labels(runs)]
+    strips = [(metric, label, distributions.strip(runs, metric, label)) for metric, label in chosen]
+    curves = [(metric, label, distributions.cumulative(runs, metric, label)) for metric, label in chosen]
+    return {
+        "charts": list(_charts(runs)),
+        "strips": [(metric, _class(runs, label), Markup(svg)) for metric, label, svg in strips if svg],
+        "cumulative": [(metric, _class(runs, label), Markup(svg)) for metric, label, svg in curves if svg],
+    }
+
+
+def _set_up(runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """What ran, and how to repeat it."""
+    return {
+        "facts": settings.facts(runs),
+        "differences": settings.differences(runs) if len(runs) > 1 else [],
+        "plans": settings.plans(runs),
+        "repeats": [settings.repeat(run) for run in runs],
+        "machines": settings.machines(runs),
+    }
+
+
+def _labels(runs: Sequence[RunRecord]) -> range:
+    return range(1, len(tables.class_names(runs)))
+
+
+def _class(runs: Sequence[RunRecord], label: int) -> str:
+    names = tables.class_names(runs)
+    return names[label] if label < len(names) else f"class {label}"
 
 
 def _metric(metrics: Sequence[Metric], name: str) -> Metric:
-    known = {metric.name: metric for metric in metrics}
-    return known.get(name) or Metric(name=name, title=words.TITLES.get(name, name), unit="", higher=True)
+    known: Mapping[str, Metric] = {metric.name: metric for metric in metrics}
+    return known.get(name) or words.metric(name, {})
+
+
+def _root(run: RunRecord) -> str:
+    return str(run.dataset.get("root", ""))
 
 
 def _summary(runs: Sequence[RunRecord]) -> Markup:
@@ -91,93 +188,47 @@ def _summary(runs: Sequence[RunRecord]) -> Markup:
     parts = []
     for run in runs:
         order = tables.ranked([run])
-        mean = run.summary.get("mean_dice", sum(value for value, _ in order) / len(order) if order else None)
+        mean = (
+            figures.reach(run) if run.summary else sum(value for value, _ in order) / len(order) if order else math.nan
+        )
         cases = words.counted(len(order), "validation case")
-        if isinstance(mean, int | float):
+        if order and math.isfinite(mean):
             parts.append(
                 Markup("<code>{}</code>: mean foreground Dice <b>{:.3f}</b> over {}").format(run.name, mean, cases)
             )
     return Markup("; ").join(parts) + "." if parts else Markup("There are no metrics yet.")
 
 
-def _charts(runs: Sequence[RunRecord]) -> list[tuple[str, str, Markup]]:
+def _charts(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str, Markup]]:
+    several = any(len(method.runs) > 1 for method in methods(runs))
+    band = "line: mean over the seeds; band: lowest to highest" if several else "ring: best checkpoint"
     charts = (
         ("Training loss", "against the step", figures.loss_curves(runs)),
-        ("Validation Dice", "mean of the foreground; ring: best checkpoint", figures.dice_curves(runs)),
+        ("Validation Dice", f"mean of the foreground; {band}", figures.dice_curves(runs)),
+        ("Convergence", f"share of a method's runs with at most this Dice; {_areas(runs)}", figures.convergence(runs)),
     )
-    return [(caption, remark, Markup(svg)) for caption, remark, svg in charts if svg]
+    return ((caption, remark, Markup(svg)) for caption, remark, svg in charts if svg)
 
 
-def _strips(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> Iterator[tuple[Metric, str, Markup]]:
-    names = max((run.classes for run in runs), key=len)
-    for metric in metrics:
-        for label, name in list(enumerate(names))[1:]:
-            medians = {row.run: row.median for row in tables.rows(runs, metric) if row.label == label}
-            svg = figures.strip(runs, metric, label, [medians.get(index, math.nan) for index in range(len(runs))])
-            if svg:
-                yield metric, name, Markup(svg)
+def _areas(runs: Sequence[RunRecord]) -> str:
+    """The area under F(d) of every method of which enough runs are known."""
+    parts = []
+    for method in methods(runs):
+        reached = [value for run in method.runs if 0 <= (value := figures.reach(runs[run])) <= 1]
+        if len(reached) >= figures.ENOUGH:
+            parts.append(f"{method.name} {distribution(reached).area:.3f}")
+    return f"area under it (lower is better): {', '.join(parts)}"
 
 
 def _failures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
     for run in runs:
-        yield from ((run.name, text) for text in run.journal.failures)
+        yield from ((run.name, words.shortened(text, _root(run))) for text in run.journal.failures)
         yield from ((run.name, f"{case}: no metrics, although it is a validation case") for case in run.unscored)
 
 
-def _pictures(runs: Sequence[RunRecord]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
-    """Pictures of the worst, the median and the best case in every run, and what could not be drawn."""
-    pictures, failed = [], []
-    able = [(index, run) for index, run in enumerate(runs) if run.load]
-    for title, dice, case in tables.chosen(runs) if able else []:
-        loaded: list[tuple[int, RunRecord, PanelCase]] = []
-        for index, run in able:
-            try:
-                loaded.append((index, run, _loaded(run, case)))
-            except (EdgewiseError, OSError) as error:
-                failed.append((run.name, f"{case}: no picture, {error}"))
-        if loaded:
-            pictures.append({"title": title, "case": case, "dice": dice, "runs": _views(case, loaded)})
-    return pictures, failed
-
-
-def _loaded(run: RunRecord, case: str) -> PanelCase:
-    if run.load is None:
-        raise EdgewiseError("its arrays were not passed")
-    found = run.load(case)
-    shapes = {found.image.shape, found.reference.shape, found.prediction.shape}
-    if len(shapes) > 1:
-        raise EdgewiseError(f"image, reference and prediction have different shapes: {sorted(shapes)}")
-    return found
-
-
-def _views(case: str, loaded: Sequence[tuple[int, RunRecord, PanelCase]]) -> list[dict[str, Any]]:
-    shape = loaded[0][2].image.shape
-    views = panels.views([found for _, _, found in loaded if found.image.shape == shape])
-    result = []
-    for index, run, found in loaded:
-        scores = [score for score in run.scores if score.case == case and "dice" in score.values]
-        result.append(
-            {
-                "index": index,
-                "name": run.name,
-                "scores": [(run.classes[score.label], words.TITLES["dice"], score.values["dice"]) for score in scores],
-                "panels": [
-                    (view.title, Markup(panels.panel(found, view, f"{case}, {view.title}, {run.name}")))
-                    for view in views
-                    if found.image.shape == shape
-                ],
-            }
-        )
-    return result
-
-
-def _environment(run: RunRecord) -> dict[str, Any]:
-    known = dict(run.environment)
-    packages, command = known.pop("packages", {}), known.pop("command", "")
-    return {
-        "facts": [(key.replace("_", " "), plain(value)) for key, value in known.items() if value not in {None, ""}],
-        "packages": sorted(packages.items()) if isinstance(packages, dict) else [],
-        "command": " ".join(command) if isinstance(command, list) else str(command or ""),
-        "experiment": run.experiment_text,
-        "digest": str(run.dataset.get("digest", "")),
-    }
+def _merged(failures: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Failures, those of one text with the names of all their runs."""
+    runs: dict[str, list[str]] = {}
+    for name, text in failures:
+        runs.setdefault(text, []).append(name)
+    return [(", ".join(names), text) for text, names in runs.items()]

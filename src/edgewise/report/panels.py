@@ -2,112 +2,83 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
-from edgewise.report.records import PanelCase
-from edgewise.types import Field, Labels, Spacing
+from edgewise.types import Field, Labels, Mask, Spacing
 
 PLANES = ("sagittal", "coronal", "axial")
 EDGES = (("A", "S"), ("R", "S"), ("R", "A"))
 """What the left and the top edge of a picture show, by plane, in radiological convention."""
-NEAR_ISOTROPIC = 1.6
 SOFT_TISSUE = (-150.0, 250.0)
 SHADES = 4
+LARGEST = 384
+"""Pixels along a side beyond which a picture is made smaller; outlines keep their precision."""
+
+Paths = Mapping[int, str]
+"""Outlines of a slice: label -> data of an SVG path, in half pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One slice through a case, cropped to what there is to see.
+class Plane:
+    """How slices are cut from a volume: perpendicular to one axis, cropped to what there is to see.
 
     Attributes:
-        axis: which axis the slice is perpendicular to: 0, 1 or 2 (x, y, z).
-        index: where along that axis.
+        axis: 0, 1 or 2 (x, y, z of a volume turned to RAS+).
         crop: ranges of the two other axes.
+        spacing: voxel size along x, y, z in mm.
     """
 
     axis: int
-    index: int
     crop: tuple[slice, slice]
+    spacing: Spacing
 
     @property
-    def title(self) -> str:
-        """The plane and the slice, such as "axial, slice 12"."""
-        return f"{PLANES[self.axis]}, slice {self.index}"
+    def name(self) -> str:
+        """Sagittal, coronal or axial."""
+        return PLANES[self.axis]
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Columns and rows of a slice."""
+        columns, rows = (part.stop - part.start for part in self.crop)
+        return columns, rows
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of a slice in mm."""
+        across, up = (step for axis, step in enumerate(self.spacing) if axis != self.axis)
+        columns, rows = self.pixels
+        return columns * across, rows * up
+
+    def cut(self, volume: ndarray, index: int) -> ndarray:
+        """A slice: rows from the top down, columns from the left, radiological: R or A on the left, A or S on top."""
+        plane: ndarray = np.take(volume, index, axis=self.axis)[self.crop]
+        return plane[::-1, ::-1].T
 
 
-def views(cases: Sequence[PanelCase]) -> tuple[View, ...]:
-    """Choose the slices that show most of the foreground of reference and predictions.
-
-    Every class weighs the same along an axis, so that a small structure within a large one is met.
-    Thick-slice volumes are shown in their slice plane only, near-isotropic ones in three planes.
-
-    Args:
-        cases: the same case in every run: image and reference are shared.
-
-    Returns:
-        One or three views; the middle slice, not cropped, where there is no foreground.
-    """
-    spacing = np.asarray(cases[0].spacing)
-    shape = cases[0].reference.shape
-    flat = spacing.max() / spacing.min() > NEAR_ISOTROPIC or min(shape) == 1
-    thick = int(np.argmin(shape)) if min(shape) == 1 else int(np.argmax(spacing))
-    masks = [array for case in cases for array in (case.reference, case.prediction)]
-    return tuple(_view(masks, axis, cases[0].spacing) for axis in ((thick,) if flat else (2, 1, 0)))
-
-
-def panel(case: PanelCase, view: View, title: str) -> str:
-    """Draw one view of a case as inline SVG: the slice as PNG, outlines as paths on it.
-
-    The reference is solid, the prediction dashed; their shade tells the class.
+def plane_of(seen: Mask, axis: int, spacing: Spacing) -> Plane:
+    """The plane perpendicular to an axis, cropped to a square (in mm) about what is seen.
 
     Args:
-        case: image, reference and prediction.
-        view: from `views`.
-        title: text for those who cannot see it.
+        seen: (x, y, z) what has to be in the picture, in whichever slice it is; a third of its size is left
+            around it. All False: the plane is not cropped.
+        axis: 0, 1 or 2.
+        spacing: voxel size along x, y, z in mm.
     """
-    height, width = (_length(case.spacing, view, edge) for edge in (1, 0))
-    columns, rows = (part.stop - part.start for part in view.crop)
-    left, top = EDGES[view.axis]
-    scale = f"scale({width / columns:.5g} {height / rows:.5g})"
-    outlines = [
-        (role, label, path)
-        for role, labels in (("reference", case.reference), ("prediction", case.prediction))
-        for label, path in _outlines(_slice(labels, view))
-    ]
-    lines = f'<path class="halo" d="{"".join(path for _, _, path in outlines)}"/>' + "".join(
-        f'<path class="{role} shade-{(label - 1) % SHADES}" d="{path}"/>' for role, label, path in outlines
-    )
-    size = f'width="{width:.5g}" height="{height:.5g}"'
-    letter = max(width, height) / 22
-    return (
-        f'<svg class="panel" role="img" aria-label="{escape(title)}" viewBox="0 0 {width:.5g} {height:.5g}">'
-        f'<image {size} preserveAspectRatio="none" href="{_png(case.image, view)}"/>'
-        f'<g transform="{scale}">{lines}</g><g class="edges" font-size="{letter:.4g}">'
-        f'<text x="{letter * 0.4:.4g}" y="{height / 2:.5g}">{left}</text>'
-        f'<text x="{width / 2:.5g}" y="{letter * 1.1:.4g}">{top}</text></g></svg>'
-    )
+    flat: ndarray = np.any(seen, axis=axis)
+    steps = tuple(step for other, step in enumerate(spacing) if other != axis)
+    first, second = _square(flat, steps)
+    return Plane(axis=axis, crop=(first, second), spacing=spacing)
 
 
-def _view(masks: Sequence[Labels], axis: int, spacing: Spacing) -> View:
-    others = tuple(other for other in range(3) if other != axis)
-    weight = np.zeros(masks[0].shape[axis])
-    for label in np.unique(np.concatenate([np.unique(mask) for mask in masks])):
-        if label:
-            area = np.logical_or.reduce([mask == label for mask in masks]).sum(others)
-            weight += area / area.max()
-    index = int(weight.argmax()) if weight.any() else masks[0].shape[axis] // 2
-    seen = np.logical_or.reduce([mask.take(index, axis) != 0 for mask in masks])
-    first, second = _square(seen, tuple(spacing[other] for other in others))
-    return View(axis=axis, index=index, crop=(first, second))
-
-
-def _square(seen: np.ndarray, spacing: Spacing) -> list[slice]:
-    """A square (in mm) about the foreground with a margin of a third, moved into the image and cut to it."""
+def _square(seen: ndarray, spacing: Spacing) -> list[slice]:
+    """A square about the foreground, moved into the image and cut to it."""
     if not seen.any():
         return [slice(0, size) for size in seen.shape]
     spans = [np.flatnonzero(seen.any(1 - axis))[[0, -1]] for axis in (0, 1)]
@@ -120,43 +91,110 @@ def _square(seen: np.ndarray, spacing: Spacing) -> list[slice]:
     return ranges
 
 
-def _slice(volume: Any, view: View) -> Any:
-    """Rows from the top down, columns from the left, radiological: R or A on the left, A or S at the top."""
-    plane = np.take(volume, view.index, axis=view.axis)[view.crop]
-    return plane[::-1, ::-1].T
+def window(image: Field) -> tuple[float, float]:
+    """The values to show as black and as white.
+
+    Args:
+        image: what is shown; values that are not finite are left out.
+
+    Returns:
+        Soft tissue where the values can only be Hounsfield units (air is among them), else percentiles.
+    """
+    values = image[np.isfinite(image)]
+    if not values.size:
+        return (-0.5, 0.5)
+    if values.min() < -400 and values.max() > 100:
+        return SOFT_TISSUE
+    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _length(spacing: Spacing, view: View, edge: int) -> float:
-    others = [step for axis, step in enumerate(spacing) if axis != view.axis]
-    return float((view.crop[edge].stop - view.crop[edge].start) * others[edge])
-
-
-def _png(image: Field, view: View) -> str:
+def picture(values: Field, shown: tuple[float, float]) -> str:
+    """A slice as an address of data: WebP, at most `LARGEST` pixels along a side."""
     from PIL import Image
 
-    low, high = _window(image, view)
-    grey = np.clip((_slice(image, view) - low) / (high - low), 0, 1) * 255
+    low, high = shown
+    grey = np.nan_to_num(np.clip((values - low) / (high - low), 0, 1) * 255)
+    drawn = Image.fromarray(grey.astype(np.uint8))
+    if max(drawn.size) > LARGEST:
+        drawn.thumbnail((LARGEST, LARGEST))
+    return webp(drawn)
+
+
+def webp(drawn: Any) -> str:
+    """A picture of Pillow as an address of data."""
     buffer = io.BytesIO()
-    Image.fromarray(np.nan_to_num(grey).astype(np.uint8)).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    drawn.save(buffer, format="WEBP", quality=78, method=3)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _window(image: Field, view: View) -> tuple[float, float]:
-    """Soft tissue where the values can only be Hounsfield units (air is among them), else percentiles."""
-    if float(np.nanmin(image)) < -400 and float(np.nanmax(image)) > 100:
-        return SOFT_TISSUE
-    low, high = np.nanpercentile(_slice(image, view), (0.5, 99.5))
-    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+def outlines(labels: Labels) -> dict[int, str]:
+    """The outline of every class of a slice: label -> SVG path in half pixels.
+
+    The path runs through the middle between the centres of a pixel inside and one outside, so that the centres of
+    exactly the pixels of the class lie within it (even-odd). A path closes at the edge of the slice.
+
+    Example:
+        >>> outlines(np.array([[0, 2]]))
+        {2: 'M2 1l1-1 1 1-1 1z'}
+    """
+    return {label: _outline(labels == label) for label in np.unique(labels[labels != 0]).tolist()}
 
 
-def _outlines(labels: Labels) -> Iterator[tuple[int, str]]:
-    """SVG path of the outline of every class, in pixels."""
-    from contourpy import contour_generator
+def _outline(mask: ndarray) -> str:
+    from contourpy import LineType, contour_generator
 
-    for label in np.unique(labels[labels != 0]).tolist():
-        mask = np.pad(labels == label, 1).astype(np.float32)
-        lines: list[Any] = list(contour_generator(z=mask).lines(0.5) or ())
-        yield (
-            label,
-            "".join("M" + "L".join(f"{x - 0.5:.4g} {y - 0.5:.4g}" for x, y in line) + "Z" for line in lines),
-        )
+    rows, columns = (np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (1, 0))
+    box = mask[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
+    found: Any = contour_generator(z=np.pad(box, 1).astype(np.float32), line_type=LineType.ChunkCombinedOffset)
+    ((points,), (offsets,)) = found.lines(0.5)
+    corner = 2 * np.array([columns[0], rows[0]]) - 1
+    return _path(np.rint(2 * points).astype(np.int64) + corner, offsets.astype(np.int64))
+
+
+def _path(points: ndarray, offsets: ndarray) -> str:
+    """Closed lines with relative steps; steps of one direction become one, and the last is left to `z`.
+
+    Lines end where they begin, and line k is `points[offsets[k]:offsets[k + 1]]`. All are taken at once: a prediction
+    that is mere noise has thousands of them in a slice.
+    """
+    steps = np.diff(points, axis=0)
+    turns = np.r_[True, (steps[1:] != steps[:-1]).any(1), False]
+    turns[offsets[:-1]], turns[offsets[1:] - 1] = True, False
+    corners = points[turns]
+    first = np.searchsorted(np.flatnonzero(turns), offsets[:-1])
+    moves = np.diff(corners, axis=0, prepend=0)
+    moves[first] = corners[first]
+    words = [f"{across} {down}" for across, down in moves.tolist()]
+    ends = [*first[1:].tolist(), len(words)]
+    lines = zip(first.tolist(), ends, strict=True)
+    return "".join(f"M{words[at]}l{' '.join(words[at + 1 : end])}z" for at, end in lines).replace(" -", "-")
+
+
+def panel(plane: Plane, address: str, roles: Sequence[tuple[str, Paths]], title: str) -> str:
+    """Draw a slice of a case as inline SVG: its picture, outlines as paths on it.
+
+    Args:
+        plane: where the slice was cut.
+        address: its picture, from `picture`.
+        roles: (role, outlines) such as ("reference", ...); the role is the line's style, the label its shade. A class
+            that is not in this slice has an empty path, which scripts fill.
+        title: text for those who cannot see it.
+    """
+    (width, height), (columns, rows) = plane.size, plane.pixels
+    left, top = EDGES[plane.axis]
+    scale = f"scale({width / columns / 2:.5g} {height / rows / 2:.5g})"
+    lines = f'<path class="halo" d="{"".join(path for _, paths in roles for path in paths.values())}"/>' + "".join(
+        f'<path class="{role} shade-{(label - 1) % SHADES}" data-label="{label}" d="{path}"/>'
+        for role, paths in roles
+        for label, path in paths.items()
+    )
+    size = f'width="{width:.5g}" height="{height:.5g}"'
+    letter = max(width, height) / 22
+    return (
+        f'<svg class="panel" role="img" aria-label="{escape(title)}" viewBox="0 0 {width:.5g} {height:.5g}">'
+        f'<image {size} preserveAspectRatio="none" href="{address}"/>'
+        f'<g transform="{scale}">{lines}</g><g class="edges" font-size="{letter:.4g}">'
+        f'<text x="{letter * 0.4:.4g}" y="{height / 2:.5g}">{left}</text>'
+        f'<text x="{width / 2:.5g}" y="{letter * 1.1:.4g}">{top}</text></g></svg>'
+    )

@@ -3,17 +3,19 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from edgewise.errors import RunError
+from edgewise.errors import DataError, RunError
+from edgewise.metrics.cases import FIXED
+from edgewise.metrics.lesion_table import LesionRow, lesions_from_csv
+from edgewise.report.journal import Journal, number, read_journal
 from edgewise.types import Field, Labels, Spacing
 
-NOT_METRICS = ("case", "class", "class_name", "empty", "reference_ml", "prediction_ml", "diagonal_mm")
 EXPECTED = (
     "experiment.yaml",
     "plan.yaml",
@@ -60,46 +62,14 @@ class Score:
         label: value of the class.
         values: metric -> value; `inf` and `nan` are kept.
         empty: which mask was empty: "", "both", "prediction" or "reference".
+        diagonal: of the image in mm, the largest distance there is in it; `nan` where the table has none.
     """
 
     case: str
     label: int
     values: Mapping[str, float]
     empty: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """One validation during training: Dice of each foreground class, and their mean."""
-
-    step: int
-    dice: Mapping[int, float]
-    mean: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Journal:
-    """What happened during training.
-
-    Attributes:
-        loss: (step, loss).
-        validations: in order.
-        notes: remarks of the run, in order.
-        failures: cases that failed, in words.
-        ending: why training ended; empty while it has not.
-        best_step: step of the best checkpoint; -1 where none is known.
-        steps: steps done.
-        seconds: wall time so far.
-    """
-
-    loss: tuple[tuple[int, float], ...] = ()
-    validations: tuple[Validation, ...] = ()
-    notes: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
-    ending: str = ""
-    best_step: int = -1
-    steps: int = 0
-    seconds: float = 0.0
+    diagonal: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +88,7 @@ class RunRecord:
         scores: one a case and class.
         summary: aggregates, metric definitions and the policy for empty masks.
         missing: files a finished run has and this one has not.
+        lesions: of both masks of all cases; empty where the run did not write them.
         load: gives the arrays of a validation case; `None` where pictures are not wanted.
     """
 
@@ -132,6 +103,7 @@ class RunRecord:
     scores: tuple[Score, ...]
     summary: Mapping[str, Any]
     missing: tuple[str, ...]
+    lesions: tuple[LesionRow, ...] = ()
     load: Callable[[str], PanelCase] | None = None
 
     @property
@@ -145,6 +117,13 @@ class RunRecord:
         names = [str(name) for name in self.dataset.get("classes", ())]
         top = max((score.label for score in self.scores), default=0)
         return tuple(names + [f"class {label}" for label in range(len(names), top + 1)])
+
+    @property
+    def definitions(self) -> dict[str, Mapping[str, Any]]:
+        """What the summary says about each column; older runs say less, or nothing."""
+        said = self.summary.get("definitions")
+        entries = said.items() if isinstance(said, Mapping) else ()
+        return {str(name): entry if isinstance(entry, Mapping) else {"definition": entry} for name, entry in entries}
 
     @property
     def unscored(self) -> tuple[str, ...]:
@@ -184,10 +163,11 @@ def read_run(folder: Path, load: Callable[[str], PanelCase] | None = None) -> Ru
         plan=tuple(_decisions(_mapping(folder / "plan.yaml"))),
         dataset=_mapping(folder / "dataset.json"),
         environment=_mapping(folder / "environment.json"),
-        journal=_journal(folder / "journal.jsonl"),
+        journal=read_journal(folder / "journal.jsonl"),
         scores=tuple(_scores(folder / "metrics.csv")),
         summary=_mapping(folder / "summary.json"),
         missing=tuple(name for name in EXPECTED if name not in there),
+        lesions=_lesions(folder / "lesions.csv"),
         load=load,
     )
 
@@ -225,77 +205,29 @@ def plain(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    """Events of a journal; a last line that was cut off in the middle is left out."""
-    if not path.is_file():
-        return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                return
-            raise RunError(f"{path} line {number} is no JSON: {error}. Restore it, or repeat the run.") from error
-        if isinstance(event, dict):
-            yield event
-
-
-def _journal(path: Path) -> Journal:
-    events: dict[str, list[dict[str, Any]]] = {}
-    steps, seconds = 0, 0.0
-    try:
-        for event in _events(path):
-            events.setdefault(str(event.get("event")), []).append(event)
-            if event.get("event") != "units":
-                steps = max(steps, int(event.get("step", 0)))
-                seconds = max(seconds, float(event.get("seconds", 0)))
-        end = (events.get("end") or [{}])[-1]
-        return Journal(
-            loss=tuple((int(event["step"]), _number(event["loss"])) for event in events.get("train", ())),
-            validations=tuple(_validation(event) for event in events.get("validation", ())),
-            notes=tuple(str(event.get("text", "")) for event in events.get("note", ())),
-            failures=tuple(_failure(event) for event in events.get("failure", ())),
-            ending=str(end.get("reason", "ended")) if end else "",
-            best_step=int(end.get("best_step", -1)),
-            steps=steps,
-            seconds=seconds,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} has an event that cannot be understood ({error!r}). Restore it.") from error
-
-
-def _validation(event: Mapping[str, Any]) -> Validation:
-    dice = {int(label): _number(value) for label, value in event.get("dice", {}).items()}
-    finite = [value for value in dice.values() if math.isfinite(value)]
-    mean = event.get("mean_dice", sum(finite) / len(finite) if finite else math.nan)
-    return Validation(step=int(event["step"]), dice=dice, mean=_number(mean))
-
-
-def _failure(event: Mapping[str, Any]) -> str:
-    case = str(event.get("case", ""))
-    return f"{case}: {event.get('text', '')}" if case else str(event.get("text", ""))
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None or value == "" else float(value)
-
-
 def _scores(path: Path) -> Iterator[Score]:
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
+        for line, row in enumerate(csv.DictReader(file), start=2):
             try:
-                values = {key: _number(row[key]) for key in _metrics(row)}
-                yield Score(case=row["case"], label=int(row["class"]), values=values, empty=row.get("empty") or "")
+                yield Score(
+                    case=row["case"],
+                    label=int(row["class"]),
+                    values={key: number(entry) for key, entry in row.items() if key not in FIXED},
+                    empty=row.get("empty") or "",
+                    diagonal=number(row.get("diagonal_mm")),
+                )
             except (KeyError, TypeError, ValueError) as error:
                 raise RunError(
-                    f"{path} line {number} cannot be understood ({error!r}). Repeat `edgewise evaluate`."
+                    f"{path} line {line} cannot be understood ({error!r}). Repeat `edgewise evaluate`."
                 ) from error
 
 
-def _metrics(row: Mapping[str, str]) -> Sequence[str]:
-    return [key for key in row if key not in NOT_METRICS]
+def _lesions(path: Path) -> tuple[LesionRow, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        return lesions_from_csv(path.read_text(encoding="utf-8"))
+    except DataError as error:
+        raise RunError(f"{path} cannot be understood: {error} Repeat `edgewise evaluate`.") from error

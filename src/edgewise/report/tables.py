@@ -1,200 +1,245 @@
-"""The tables of a report, as plain data for its template."""
+"""The tables of numbers of a report, as plain data for its template."""
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgewise.report.figures import column
-from edgewise.report.records import Decision, RunRecord, plain
-from edgewise.report.words import Metric, counted, duration
+from edgewise.compare.runs import PRIMARY
+from edgewise.compare.statistics import mean_interval
+from edgewise.data.splits import group_of
+from edgewise.errors import DataError
+from edgewise.metrics.cases import Policy, settled
+from edgewise.report.cautions import conflicts, emptiness
+from edgewise.report.methods import methods
+from edgewise.report.records import RunRecord, Score
+from edgewise.report.words import Metric
 
-OUTCOMES = ("Training", "Best while training", "Ended")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One property of every run, and whether the runs differ in it."""
-
-    name: str
-    values: tuple[str, ...]
-
-    @property
-    def differs(self) -> bool:
-        """The runs do not agree in a setting; that their results differ is no news."""
-        return len(set(self.values)) > 1 and self.name not in OUTCOMES
+UNKNOWN = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Aggregates of one metric and class of one run; `best` marks the best mean among several runs."""
+    """Aggregates of one metric and class, of one run or of a method that was trained with several seeds.
 
-    label: int
+    Attributes:
+        class_name: name of the class.
+        name: of the run or method.
+        colour: number of its colour.
+        seed: the run is one of several seeds of a method, which has a row of its own.
+        cases: how many cases the mean is over.
+        mean: of the cases, infinite values settled by the run's policy.
+        interval: 95 % confidence interval of the mean; `nan` where there is none.
+        median: of the same values.
+        std: of the same values.
+        pooled: the metric of all voxels of all cases together; `nan` where it has none.
+        empty: how many cases have an empty mask, in words.
+        best: the best mean among several methods.
+    """
+
     class_name: str
-    run: int
+    name: str
+    colour: int
+    seed: bool
     cases: int
     mean: float
+    interval: tuple[float, float]
     median: float
     std: float
+    pooled: float
     empty: str
     best: bool = False
 
 
-def facts(records: Sequence[RunRecord]) -> list[Fact]:
-    """What ran: one row a property, one value a run; properties no run has are left out."""
-    columns = [dict(_facts(record)) for record in records]
-    names = dict.fromkeys(name for column in columns for name in column)
-    rows = [Fact(name=name, values=tuple(column.get(name, "") for column in columns)) for name in names]
-    return [row for row in rows if any(row.values)]
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One class and run of the matrix of all metrics: (mean, whether it is the best) of every metric."""
+
+    class_name: str
+    run: int
+    cells: tuple[tuple[float, bool], ...]
+    empty: str
 
 
-def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
-    data, journal = record.dataset, record.journal
-    yield "Data", str(data.get("name", ""))
-    if "train" in data or "validation" in data:
-        train, validation = len(data.get("train", ())), len(data.get("validation", ()))
-        yield "Cases", f"{train} train, {validation} validation"
-    yield "Classes", ", ".join(record.classes[1:])
-    yield "Channels", plain(data.get("channels", ""))
-    for name in ("network", "loss", "method"):
-        yield name.capitalize(), plain(_find(record.experiment, name) or "")
-    yield "Training", _training(record)
-    if journal.validations:
-        best = max(journal.validations, key=lambda validation: validation.mean)
-        yield "Best while training", f"mean Dice {best.mean:.3f} at step {best.step:,}"
-    yield "Ended", journal.ending
-    yield "Device", _device(record.environment)
+def column(record: RunRecord, metric: str, label: int) -> dict[str, float]:
+    """Values of one metric and class by case; without `nan`."""
+    values = {
+        score.case: score.values[metric] for score in record.scores if score.label == label and metric in score.values
+    }
+    return {case: value for case, value in values.items() if not math.isnan(value)}
 
 
-def _training(record: RunRecord) -> str:
-    journal = record.journal
-    return f"{counted(journal.steps, 'step')}, {duration(journal.seconds)}" if journal.steps else "not begun"
+def settled_column(record: RunRecord, metric: Metric, label: int) -> dict[str, float]:
+    """Values of one metric and class by case, infinite distances settled as the run's policy says; finite only."""
+    skipped = str(record.summary.get("policy", "")).startswith(("skip", "nan"))
+    policy: Policy = "skip" if skipped else "worst"
+    values = {
+        score.case: settled(
+            score.values[metric.name], score.diagonal, metric.unit or "1", policy=policy, better=metric.better
+        )
+        for score in record.scores
+        if score.label == label and metric.name in score.values and not _nothing(score, metric)
+    }
+    return {case: value for case, value in values.items() if math.isfinite(value)}
 
 
-def _device(environment: Mapping[str, Any]) -> str:
-    if environment.get("gpu"):
-        return plain(environment["gpu"])
-    cores = f", {counted(int(environment['cores']), 'core')}" if environment.get("cores") else ""
-    return f"{environment.get('cpu') or 'CPU'}{cores}" if environment else ""
+def _nothing(score: Score, metric: Metric) -> bool:
+    """Nothing to find and nothing found: a value that is undefined then has no worst."""
+    return score.empty == "both" and math.isnan(score.values[metric.name])
 
 
-def _find(tree: Any, name: str) -> Any:
-    """The first entry called `name`, from the top of the tree down."""
-    if not isinstance(tree, Mapping):
-        return None
-    if name in tree:
-        return tree[name]
-    return next((found for value in tree.values() if (found := _find(value, name)) is not None), None)
+def patients(record: RunRecord, cases: Sequence[str]) -> dict[str, str]:
+    """The patient of each case, as the run's split takes it."""
+    split = record.experiment.get("split")
+    pattern = str(split.get("group", "auto")) if isinstance(split, Mapping) else "auto"
+    try:
+        return {case: group_of(case, pattern) for case in cases}
+    except DataError:
+        return {case: case for case in cases}
 
 
-def differences(records: Sequence[RunRecord]) -> list[Fact]:
-    """Settings of the experiments in which the runs differ, by their dotted names; the name is left out."""
-    flats = [dict(_flat(record.experiment, "")) for record in records]
-    names = dict.fromkeys(name for flat in flats for name in flat)
-    rows = [Fact(name=name, values=tuple(flat.get(name, "–") for flat in flats)) for name in names]
-    return [row for row in rows if row.differs and row.name not in {"name", "description"}]
+def primary(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that open tables and pictures show; of runs that have none of the usual ones, the first three."""
+    found = [metric for name in PRIMARY for metric in metrics if metric.name == name]
+    return found or list(metrics[:3])
 
 
-def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(tree, list) and any(isinstance(item, Mapping) for item in tree):
-        for index, value in enumerate(tree):
-            yield from _flat(value, f"{prefix}.{index}")
-    else:
-        yield prefix, plain(tree)
+def class_names(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The names of all classes; the index is the label and 0 the background."""
+    return max((record.classes for record in records), key=len, default=())
 
 
 def rows(records: Sequence[RunRecord], metric: Metric) -> list[Row]:
-    """Aggregates of a metric: one row a class and run, classes first."""
+    """Aggregates of a metric with their intervals: one row a class and run, classes first.
+
+    A method with several seeds has a row for the mean over them before the rows of its runs; its interval holds
+    what other seeds would change, too.
+    """
+    comparable = metric.name not in conflicts(records)
     result: list[Row] = []
-    names = max((record.classes for record in records), key=len, default=())
-    for label, name in list(enumerate(names))[1:]:
-        group = [
-            found for index, record in enumerate(records) if (found := _row(record, metric.name, label, (name, index)))
-        ]
-        result += _marked(group, metric)
+    for label, name in list(enumerate(class_names(records)))[1:]:
+        group: list[Row] = []
+        for colour, method in enumerate(methods(records)):
+            runs = [_row(records[run], metric, label, (name, colour)) for run in method.runs]
+            there = [run for run in runs if run]
+            if len(there) > 1:
+                group += _over_seeds([records[run] for run in method.runs], metric, label, (name, colour, method.name))
+                there = [replace(run, seed=True) for run in there]
+            group += there
+        best = _best([row.mean for row in group if not row.seed], metric) if comparable else math.nan
+        result += [replace(row, best=row.mean == best and not row.seed) for row in group]
     return result
 
 
-def _row(record: RunRecord, metric: str, label: int, place: tuple[str, int]) -> Row | None:
+def _row(record: RunRecord, metric: Metric, label: int, place: tuple[str, int]) -> Row | None:
     scores = [score for score in record.scores if score.label == label]
-    if not scores:
+    if not any(metric.name in score.values for score in scores):
         return None
     given = _aggregates(record, metric, label)
-    both = sum(score.empty == "both" for score in scores)
-    one = sum(score.empty in {"prediction", "reference"} for score in scores)
-    parts = [f"both empty: {both}" if both else "", f"one empty: {one}" if one else ""]
+    values = settled_column(record, metric, label)
+    whole = len(values) == int(given["used"]) and len(values) > 1
+    pooled = _of_class(record, label).get("dice_global") if metric.name == "dice" else None
     return Row(
-        label=label,
         class_name=place[0],
-        run=place[1],
-        cases=int(given["cases"]),
+        name=record.name,
+        colour=place[1],
+        seed=False,
+        cases=int(given["used"]),
         mean=given["mean"],
+        interval=mean_interval(values, patients(record, sorted(values))).interval if whole else UNKNOWN,
         median=given["median"],
         std=given["std"],
-        empty=", ".join(part for part in parts if part),
+        pooled=float(pooled) if isinstance(pooled, int | float) else math.nan,
+        empty=emptiness(scores),
     )
 
 
-def _aggregates(record: RunRecord, metric: str, label: int) -> dict[str, float]:
-    """What the run's summary says; where it says nothing, aggregates of the finite values."""
-    values = [value for value in column(record, metric, label).values() if math.isfinite(value)]
+def _over_seeds(runs: Sequence[RunRecord], metric: Metric, label: int, place: tuple[str, int, str]) -> list[Row]:
+    """The row of a method: every case with the mean over its seeds, on the cases that all seeds have."""
+    columns = [settled_column(run, metric, label) for run in runs]
+    shared = sorted(set.intersection(*(set(values) for values in columns)))
+    if len(shared) < 2:
+        return []
+    scores = {case: tuple(values[case] for values in columns) for case in shared}
+    means = [statistics.fmean(scores[case]) for case in shared]
+    row = Row(
+        class_name=place[0],
+        name=f"{place[2]}, {len(runs)} seeds",
+        colour=place[1],
+        seed=False,
+        cases=len(shared),
+        mean=statistics.fmean(means),
+        interval=mean_interval(scores, patients(runs[0], shared)).interval,
+        median=statistics.median(means),
+        std=statistics.pstdev(means),
+        pooled=math.nan,
+        empty="",
+    )
+    return [row]
+
+
+def _of_class(record: RunRecord, label: int) -> Mapping[str, Any]:
+    classes = record.summary.get("classes")
+    entry = classes.get(str(label)) if isinstance(classes, Mapping) else None
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def _aggregates(record: RunRecord, metric: Metric, label: int) -> dict[str, float]:
+    """What the run's summary says; where it says nothing, aggregates of the settled values."""
+    values = list(settled_column(record, metric, label).values())
     own = {
         "mean": statistics.fmean(values) if values else math.nan,
         "median": statistics.median(values) if values else math.nan,
-        "std": statistics.stdev(values) if len(values) > 1 else math.nan,
-        "cases": float(len(values)),
+        "std": statistics.pstdev(values) if values else math.nan,
+        "used": float(len(values)),
     }
-    said = record.summary.get("classes", {}).get(str(label), {}).get(metric)
+    said = _of_class(record, label).get(metric.name)
     if not isinstance(said, Mapping):
         return own
+    said = {"used": said.get("cases", own["used"]), **said}
     return {
         key: math.nan if said.get(key, value) is None else float(said.get(key, value)) for key, value in own.items()
     }
 
 
-def _marked(group: Sequence[Row], metric: Metric) -> list[Row]:
-    means = [row.mean for row in group if math.isfinite(row.mean)]
-    if len(means) < 2 or len(set(means)) == 1:
-        return list(group)
-    best = max(means) if metric.higher else min(means)
-    return [replace(row, best=row.mean == best) for row in group]
+def _best(means: Sequence[float], metric: Metric) -> float:
+    """The best of several means; `nan` where none is."""
+    finite = [mean for mean in means if math.isfinite(mean)]
+    if len(finite) < 2 or len(set(finite)) == 1 or metric.better == "neither":
+        return math.nan
+    if metric.better == "zero":
+        return min(finite, key=abs)
+    return max(finite) if metric.better == "higher" else min(finite)
 
 
-def warnings(records: Sequence[RunRecord]) -> list[str]:
-    """What a reader of the metrics must know about empty masks, one sentence a run and class."""
+def matrix(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> list[Line]:
+    """Means of all metrics: one line a class and run, classes first."""
+    differing = conflicts(records)
     result = []
-    for record in records:
-        for label, name in list(enumerate(record.classes))[1:]:
-            scores = [score for score in record.scores if score.label == label]
-            lost = [score.case for score in scores if score.empty == "prediction"]
-            made = [score.case for score in scores if score.empty == "reference"]
-            both = [score.case for score in scores if score.empty == "both"]
-            if lost:
-                result.append(f"{record.name}: {name} was missed altogether in {_of(lost, scores)}.")
-            if made:
-                result.append(f"{record.name}: {name} was predicted where there is none in {_of(made, scores)}.")
-            if both:
-                result.append(f"{record.name}: {name} is in neither mask in {_of(both, scores)}.")
+    for label, name in list(enumerate(class_names(records)))[1:]:
+        there = [index for index, record in enumerate(records) if any(s.label == label for s in record.scores)]
+        columns = []
+        for metric in metrics:
+            means = [_aggregates(records[index], metric, label)["mean"] for index in there]
+            best = math.nan if metric.name in differing else _best(means, metric)
+            columns.append([(mean, mean == best) for mean in means])
+        for place, index in enumerate(there):
+            cells = tuple(cells[place] for cells in columns)
+            empty = emptiness([score for score in records[index].scores if score.label == label])
+            result.append(Line(class_name=name, run=index, cells=cells, empty=empty))
     return result
 
 
-def _of(cases: Sequence[str], scores: Sequence[Any]) -> str:
-    shown = ", ".join(cases[:5]) + (" …" if len(cases) > 5 else "")
-    return f"{len(cases)} of {counted(len(scores), 'case')} ({shown})"
-
-
-def case_rows(records: Sequence[RunRecord], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Every value: one row a case, class and run."""
+def case_rows(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Every value as text: one row a case, class and run."""
+    names = [record.classes for record in records]
     return [
         {
             "case": score.case,
-            "class_name": record.classes[score.label],
+            "class_name": names[index][score.label],
             "run": index,
-            "values": [score.values.get(name, math.nan) for name in names],
+            "values": [metric.number(score.values.get(metric.name, math.nan)) for metric in metrics],
             "empty": score.empty,
         }
         for index, record in enumerate(records)
@@ -223,12 +268,3 @@ def chosen(records: Sequence[RunRecord]) -> list[tuple[str, float, str]]:
         if order:
             result.setdefault(order[index][1], (title, *order[index]))
     return list(result.values())
-
-
-def plans(records: Sequence[RunRecord]) -> list[tuple[str, tuple[Decision, ...]]]:
-    """Plans with the names of the runs they belong to; equal plans are shown once."""
-    groups: dict[tuple[Decision, ...], list[str]] = {}
-    for record in records:
-        if record.plan:
-            groups.setdefault(record.plan, []).append(record.name)
-    return [(", ".join(names), plan) for plan, names in groups.items()]

@@ -1,19 +1,40 @@
 """Numbers and verdicts as a reader expects them."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
 
 from edgewise.compare.runs import Verdict
+from edgewise.metrics.base import Better
 from edgewise.report.records import RunRecord
 
-TITLES = {"dice": "Dice", "hd95": "HD95", "assd": "ASSD", "hd": "HD", "masd": "MASD", "nsd": "NSD"}
+INITIALS = ("voe", "rvd", "hd", "hd95", "assd", "masd", "msd", "rmsd", "nsd", "pq", "sq", "rq")
+TITLES = {name: name.upper() for name in INITIALS} | {
+    "lesion_f1": "Lesion F1",
+    "bdice": "Boundary Dice",
+    "boundary_iou": "Boundary IoU",
+    "box_iou": "Box IoU",
+}
+LENGTHS = ("hd", "hd95", "assd", "masd", "msd", "rmsd")
 LOWER_UNITS = ("mm", "ml", "s")
+BETTER: Mapping[str, Better] = {"voe": "lower", "rvd": "zero", "volume_difference": "zero", "volume": "neither"}
+"""What runs that say nothing about a column are taken to mean by it."""
+READING: Mapping[Better, str] = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "zero": "closer to 0 is better",
+    "neither": "a description: neither way is better",
+}
+ARROWS: Mapping[Better, str] = {"higher": "↑", "lower": "↓", "zero": "→0", "neither": ""}
 ALPHA = 0.05
 FEW = 10
+SPOKEN = 3
+"""A headline tells this many differences in full, and counts the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +45,25 @@ class Metric:
         name: as in `metrics.csv`.
         title: as a reader knows it.
         unit: "" for a ratio.
-        higher: whether more is better.
+        better: which way is up.
         definition: what the run says about it, in words.
     """
 
     name: str
     title: str
     unit: str
-    higher: bool
+    better: Better
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def arrow(self) -> str:
         """Which way is better."""
-        return "↑" if self.higher else "↓"
+        return ARROWS[self.better]
+
+    @property
+    def reading(self) -> str:
+        """Which way is better, in words."""
+        return READING[self.better]
 
     def number(self, value: float) -> str:
         """The value without its unit: two decimals for lengths and volumes, three for ratios."""
@@ -45,7 +71,8 @@ class Metric:
             return "–"
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
-        return f"{value:.{2 if self.unit else 3}f}".replace("-", "−")
+        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{2 if self.unit else 3}f}"
+        return text.replace("-", "−") if float(text.replace(",", "")) else text.replace("-", "")
 
 
 def metrics(records: Sequence[RunRecord]) -> list[Metric]:
@@ -53,19 +80,20 @@ def metrics(records: Sequence[RunRecord]) -> list[Metric]:
     names = dict.fromkeys(name for record in records for score in record.scores for name in score.values)
     found: dict[str, Mapping[str, Any]] = {}
     for record in records:
-        entries = record.summary.get("definitions", {})
-        for name, entry in entries.items() if isinstance(entries, Mapping) else ():
-            found.setdefault(name, entry if isinstance(entry, Mapping) else {"definition": entry})
-    return [_metric(name, found.get(name, {})) for name in names]
+        for name, facts in record.definitions.items():
+            found.setdefault(name, facts)
+    return [metric(name, found.get(name, {})) for name in names]
 
 
-def _metric(name: str, definition: Mapping[str, Any]) -> Metric:
-    unit = str(definition.get("unit", "mm" if name in {"hd95", "assd", "hd", "masd"} else ""))
+def metric(name: str, facts: Mapping[str, Any]) -> Metric:
+    """How to read the column `name`, of which a summary says `facts`: unit, direction, definition."""
+    unit = str(facts.get("unit", "mm" if name in LENGTHS else "ml" if name.startswith("volume") else ""))
     unit = "" if unit in {"1", "none", "None"} else unit
-    said = str(definition.get("direction", definition.get("better", "")))
-    higher = said.startswith("higher") if said else unit not in LOWER_UNITS
-    title = TITLES.get(name, name.replace("_", " "))
-    return Metric(name=name, title=title, unit=unit, higher=higher, definition=definition)
+    said = str(facts.get("better", facts.get("direction", ""))).split(" ", maxsplit=1)[0]
+    known: dict[str, Better] = {better: better for better in READING}
+    better = known.get(said) or BETTER.get(name) or ("lower" if unit in LOWER_UNITS else "higher")
+    title = TITLES.get(name, name.replace("_", " ").capitalize())
+    return Metric(name=name, title=title, unit=unit, better=better, definition=facts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,58 +104,84 @@ class Spoken:
         text: the sentence, escaped.
         caution: why it must be read with care; empty where it need not.
         found: a difference was found.
-        winner: name of the better run; empty where no difference was found.
+        winner: name of the better run; empty where no difference was found, or neither way is better.
+        runs: names of the two runs.
+        subject: metric and class, escaped.
+        size: how large the difference is, with its interval and p, escaped.
     """
 
     text: Markup
     caution: str
     found: bool
     winner: str
+    runs: tuple[str, str]
+    subject: Markup
+    size: Markup
+
+    @property
+    def plain(self) -> str:
+        """The sentence for a terminal."""
+        return self.text.striptags()
 
 
 def spoken(verdict: Verdict, metric: Metric) -> Spoken:
     """Put a verdict into words; the better run comes first.
 
-    A difference counts as found when p < 0.05 and the interval leaves out 0.
+    A difference counts as found when p < 0.05 and the interval leaves out 0. Signed errors are compared by
+    their absolute values; of metrics that only describe, the run with the larger values comes first and
+    nobody wins.
     """
     result = verdict.result
-    turn = -1 if (result.difference < 0) == metric.higher else 1
+    turn = -1 if (result.difference < 0) == (metric.better in {"higher", "neither"}) else 1
     ahead, behind = (verdict.first, verdict.second)[::turn]
     low, high = result.interval
     found = verdict.p < ALPHA and (low > 0 or high < 0)
-    sign = -1 if result.difference < 0 else 1
-    ends = sorted((sign * low, sign * high))
-    unit = f" {metric.unit}" if metric.unit else ""
-    numbers = {
-        "metric": metric.title,
-        "name": verdict.class_name,
-        "ahead": ahead,
-        "behind": behind,
-        "by": metric.number(abs(result.difference)),
-        "interval": f"[{metric.number(ends[0])}, {metric.number(ends[1])}]{unit}"
-        if math.isfinite(low + high)
-        else f"{unit} (no interval)".strip(),
-        "p": chance(verdict.p),
-        "cases": counted(result.cases, "case")
-        + (f" of {counted(result.groups, 'patient')}" if 0 < result.groups < result.cases else ""),
-        "word": "higher" if metric.higher else "lower",
-    }
+    subject = Markup("<b>{}</b> ({})").format(metric.title, verdict.class_name)
+    size = _size(verdict, metric)
+    text = Markup(_SENTENCES[metric.better] if found else _NOT_FOUND).format(
+        subject=subject, ahead=ahead, behind=behind, size=size, cases=_cases(verdict)
+    )
     return Spoken(
-        text=Markup(_FOUND if found else _NOT_FOUND).format(**numbers),
+        text=text,
         caution=_caution(verdict),
         found=found,
-        winner=ahead if found else "",
+        winner=ahead if found and metric.better != "neither" else "",
+        runs=(verdict.first, verdict.second),
+        subject=subject,
+        size=size,
     )
 
 
-_FOUND = (
-    "<code>{ahead}</code> has a {word} <b>{metric}</b> on <b>{name}</b> than <code>{behind}</code> by "
-    '<b>{by}</b> <span class="interval">{interval}</span>, {p}, {cases}.'
-)
+_SENTENCES: Mapping[Better, str] = {
+    "higher": "<code>{ahead}</code> beats <code>{behind}</code> on {subject} by {size}, {cases}.",
+    "lower": "<code>{ahead}</code> beats <code>{behind}</code> on {subject} by {size}, {cases}.",
+    "zero": "<code>{ahead}</code> beats <code>{behind}</code> on {subject}: closer to 0 by {size}, {cases}.",
+    "neither": "<code>{ahead}</code> has a larger {subject} than <code>{behind}</code> by {size}, {cases}.",
+}
 _NOT_FOUND = (
-    "No difference was found in <b>{metric}</b> on <b>{name}</b> between <code>{ahead}</code> and "
-    '<code>{behind}</code>: {by} <span class="interval">{interval}</span>, {p}, {cases}.'
+    "On {subject} no difference was found between <code>{ahead}</code> and <code>{behind}</code>: {size}, {cases}."
 )
+
+
+def _size(verdict: Verdict, metric: Metric) -> Markup:
+    """Size of the difference, its interval and p."""
+    result = verdict.result
+    low, high = result.interval
+    sign = -1 if result.difference < 0 else 1
+    ends = sorted((sign * low, sign * high))
+    interval = f"[{metric.number(ends[0])}, {metric.number(ends[1])}]" if math.isfinite(low + high) else "(no interval)"
+    return Markup('<b>{by}{unit}</b> <span class="interval">{interval}</span>, <span class="nowrap">{p}</span>').format(
+        by=metric.number(abs(result.difference)),
+        unit=f" {metric.unit}" if metric.unit else "",
+        interval=interval,
+        p=chance(verdict.p),
+    )
+
+
+def _cases(verdict: Verdict) -> str:
+    result = verdict.result
+    patients = f" of {counted(result.groups, 'patient')}" if 0 < result.groups < result.cases else ""
+    return counted(result.cases, "case") + patients
 
 
 def _caution(verdict: Verdict) -> str:
@@ -144,21 +198,64 @@ def _caution(verdict: Verdict) -> str:
 
 
 def headline(verdicts: Sequence[Spoken]) -> Markup:
-    """All verdicts in one sentence, and whether the sample is small."""
+    """All verdicts in a sentence or two, and whether the sample is small; empty without verdicts.
+
+    Two runs are told in full; of several pairs it is counted who is better how often.
+    """
+    if not verdicts:
+        return Markup("")
     small = " The sample is small: see the remarks." if any(verdict.caution for verdict in verdicts) else ""
-    wins: dict[str, int] = {}
-    for verdict in verdicts:
-        if verdict.found:
-            wins[verdict.winner] = wins.get(verdict.winner, 0) + 1
-    total = counted(len(verdicts), "comparison")
-    if not wins:
+    if not any(verdict.found for verdict in verdicts):
+        total = counted(len(verdicts), "comparison")
         return Markup("No difference between the runs was found in {}.").format(total) + small
-    parts = [Markup("<code>{}</code> is better in {} of {}").format(name, count, total) for name, count in wins.items()]
-    rest = len(verdicts) - sum(wins.values())
-    end = (
-        "" if not rest else "; no difference was found in " + ("the other one." if rest == 1 else f"the other {rest}.")
-    )
-    return Markup(", ").join(parts) + (end or ".") + small
+    told = _told if len({frozenset(verdict.runs) for verdict in verdicts}) == 1 else _tally
+    return told(verdicts) + small
+
+
+def _told(verdicts: Sequence[Spoken]) -> Markup:
+    """The verdicts on two runs: the first difference in full, the next ones short, the others by name."""
+    found = [verdict for verdict in verdicts if verdict.found]
+    rest = [verdict.subject for verdict in verdicts if not verdict.found]
+    sentences = [found[0].text.rstrip(".")]
+    for before, verdict in pairwise(found[:SPOKEN]):
+        short = Markup("on {} by {}").format(verdict.subject, verdict.size)
+        sentences.append(short if verdict.winner and verdict.winner == before.winner else verdict.text.rstrip("."))
+    if len(found) > SPOKEN:
+        sentences.append(Markup("more differences were found on ") + _listed([v.subject for v in found[SPOKEN:]]))
+    if rest:
+        sentences.append(Markup("on ") + _listed(rest) + Markup(" no difference was found"))
+    return Markup("; ").join(sentences) + Markup(".")
+
+
+def _listed(parts: Sequence[Markup]) -> Markup:
+    if len(parts) > 2 * SPOKEN:
+        return Markup("{} of the other measures").format(len(parts))
+    return parts[0] if len(parts) == 1 else Markup(", ").join(parts[:-1]) + Markup(" and ") + parts[-1]
+
+
+def _tally(verdicts: Sequence[Spoken]) -> Markup:
+    """Who is better than whom, and how often."""
+    of_pair: dict[frozenset[str], int] = {}
+    wins: dict[str, dict[str, int]] = {}
+    for verdict in verdicts:
+        of_pair[frozenset(verdict.runs)] = of_pair.get(frozenset(verdict.runs), 0) + 1
+        if verdict.winner:
+            loser = next(name for name in verdict.runs if name != verdict.winner)
+            won = wins.setdefault(verdict.winner, {})
+            won[loser] = won.get(loser, 0) + 1
+    sentences: list[Markup] = []
+    for name, won in sorted(wins.items(), key=lambda item: -sum(item[1].values())):
+        parts = [
+            Markup("than <code>{}</code> in {} of {}").format(loser, count, of_pair[frozenset((name, loser))])
+            for loser, count in sorted(won.items(), key=lambda item: -item[1])
+        ]
+        parts[0] += Markup(" comparisons") if not sentences else Markup("")
+        sentences.append(Markup("<code>{}</code> is better ").format(name) + Markup(", ").join(parts))
+    rest = sum(not verdict.found for verdict in verdicts)
+    if rest:
+        other = f"{rest} of {len(verdicts)}" if not sentences else "the other one" if rest == 1 else f"the other {rest}"
+        sentences.append(Markup("no difference was found in {}").format(other))
+    return Markup("; ").join(sentences) + Markup(".")
 
 
 def chance(p: float) -> str:
@@ -181,3 +278,20 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def shortened(text: str, root: str = "") -> str:
+    """The text with every absolute path cut to its last part: pages are passed on, and paths hold people's names.
+
+    Args:
+        text: anything a program said.
+        root: a path that is known to occur, and may hold spaces.
+
+    Example:
+        >>> shortened("cannot read /home/anna/data/liver_1.nii.gz")
+        'cannot read …/liver_1.nii.gz'
+    """
+    if len(root) > 1:
+        text = text.replace(root.rstrip("/\\"), "…/" + re.split(r"[/\\]", root.rstrip("/\\"))[-1])
+    text = re.sub(r"(?<![\w.:/…~>-])/(?:[^\s/:'\",;]+/)+(?=[^\s/])", "…/", text)
+    return re.sub(r"\b[A-Za-z]:\\(?:[^\s\\:'\",;]+\\)+", "…/", text)

@@ -1,10 +1,12 @@
 """`edgewise report`: one HTML page about a run, or about several runs compared."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from edgewise.compare.runs import Results, verdicts
+from edgewise.compare.ranks import RankStability, rank_stability
+from edgewise.compare.runs import PRIMARY, Refusal, Results, classes_of, compared
 from edgewise.data import layouts
 from edgewise.data.case import CaseFiles
 from edgewise.data.folders import by_id
@@ -12,9 +14,13 @@ from edgewise.data.images import read_case
 from edgewise.data.splits import group_of
 from edgewise.errors import DataError, RunError
 from edgewise.metrics.cases import from_csv
+from edgewise.report.methods import methods
 from edgewise.report.page import told_apart, write
 from edgewise.report.records import PanelCase, RunRecord, read_run
 from edgewise.run.folder import RunFolder
+
+RANKED = 3
+"""Runs from which on a ranking says more than the comparison of two."""
 
 
 def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
@@ -30,8 +36,50 @@ def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
     folders = list(dict.fromkeys(folder for path in runs for folder in _runs_in(path)))
     records = told_apart([read_run(folder, _loader(RunFolder(path=folder))) for folder in folders])
     target = runs[0] / "report.html" if out == "run" else out
-    write(records, target, verdicts([results_of(record) for record in records]))
+    results, unread = grouped(records)
+    found = compared(results)
+    refusals = (*found.refusals, *(unread if len(records) > 1 else ()))
+    write(records, target, found.verdicts, refusals, stabilities(results))
     return target
+
+
+def grouped(records: Sequence[RunRecord]) -> tuple[list[Results], list[Refusal]]:
+    """What comparisons need of each method: its runs are its seeds; and the runs of which they cannot have it."""
+    found, refused = [], []
+    for method in methods(records):
+        seeds = []
+        for run in method.runs:
+            try:
+                seeds.append(results_of(records[run]))
+            except DataError as error:  # an older run, whose table has fewer columns: the page shows what it has
+                pair = {"first": records[run].name, "second": "the other runs"}
+                refused.append(Refusal(metric="every metric", class_name="", **pair, reason=str(error).rstrip(".")))
+        found += _pooled(method.name, seeds)
+    return found, refused
+
+
+def _pooled(name: str, seeds: Sequence[Results]) -> list[Results]:
+    """The seeds of a method as one set of results; as they are where they were not measured alike."""
+    rows = {seed: rows for each in seeds for seed, rows in each.rows.items()}
+    groups = {case: patient for each in seeds for case, patient in each.groups.items()}
+    if len(rows) < len(seeds) or any(each.definitions != seeds[0].definitions for each in seeds):
+        return list(seeds)
+    return [replace(seeds[0], name=name, rows=rows, groups=groups)] if seeds else []
+
+
+def stabilities(results: Sequence[Results]) -> list[RankStability]:
+    """How stable the order of three or more runs is, in every metric and class in which all of them can be ranked."""
+    if len(results) < RANKED:
+        return []
+    found = []
+    for metric in PRIMARY:
+        facts = [each.definitions.get(metric) for each in results]
+        for index, _ in classes_of(results) if all(each == facts[0] for each in facts) else []:
+            try:
+                found.append(rank_stability(results, metric, index))
+            except DataError:
+                continue  # a run has no such metric, or an undefined value: the verdicts say so
+    return found
 
 
 def _runs_in(path: Path) -> list[Path]:
