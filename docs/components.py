@@ -71,9 +71,10 @@ def _properties(cls: type[Any]) -> list[str]:
     """What a table of numbers must say about a metric; nothing for other components."""
     if not issubclass(cls, Metric):
         return []
-    unit = "Without unit" if cls.unit == "1" else f"In {cls.unit}"
-    better = {"neither": "describes only", "zero": "zero is best"}.get(cls.better, f"{cls.better} is better")
-    empty = ", ".join(f"{name} {value}" for name, value in zip(EMPTY, _stated(cls.empty), strict=True))
+    metric = cls()
+    unit = "Without unit" if metric.unit == "1" else f"In {metric.unit}"
+    better = {"neither": "describes only", "zero": "zero is best"}.get(metric.better, f"{metric.better} is better")
+    empty = ", ".join(f"{name} {value}" for name, value in zip(EMPTY, _stated(metric.empty), strict=True))
     only = "" if cls.in_default else " Preset only."
     return [f"{unit}; {better}. Empty masks: {empty}.{only}", ""]
 

@@ -15,17 +15,9 @@ from scipy import ndimage
 
 from edgewise.metrics import METRICS, Comparison, named
 from edgewise.metrics.challenges import BRATS_2023, BratsLesionDice, BratsLesionHD95, Grouping
-from edgewise.metrics.lits_lesions import (
-    LitsLesionASSD,
-    LitsLesionDice,
-    LitsLesionMSD,
-    LitsLesionPrecision,
-    LitsLesionRecall,
-    LitsLesionRMSD,
-    LitsLesionRVD,
-    LitsLesionVOE,
-)
-from edgewise.metrics.surface import ASSD
+from edgewise.metrics.lits_lesions import LARGE, LitsLesion, LitsLesionPrecision, LitsLesionRecall
+from edgewise.metrics.overlap import RVD, VOE
+from edgewise.metrics.surface import ASSD, MSD, RMSD
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "brats_lesionwise.json").read_text(encoding="utf-8"))
 REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
@@ -87,7 +79,7 @@ def test_brats_ignores_small_lesions_but_not_what_was_predicted_elsewhere():
 
 def test_the_scores_of_challenges_are_in_their_presets_only():
     own = {column for column in METRICS if column.startswith(("brats_", "lits_"))}
-    assert len(own) == 10
+    assert len(own) == 5
     assert not own & set(named("default").metrics)
 
 
@@ -125,9 +117,11 @@ def test_lits_agrees_with_its_definition(pair, iou):
         assert LitsLesionRecall(iou=iou)(comparison) == pytest.approx(len(found) / references)
         assert LitsLesionPrecision(iou=iou)(comparison) == pytest.approx(len(found) / predictions)
         dice = [2 * (p & r).sum() / (p.sum() + r.sum()) for p, r in found]
-        assert LitsLesionDice(iou=iou)(comparison) == pytest.approx(np.mean(dice) if found else 0)
+        assert LitsLesion(iou=iou)(comparison) == pytest.approx(np.mean(dice) if found else 0)
         assd = [ASSD()(Comparison.of(p, r, spacing, border="edges")) for p, r in found]
-        assert LitsLesionASSD(iou=iou)(comparison) == pytest.approx(np.mean(assd) if found else 9001)
+        assert LitsLesion(measured=ASSD(), iou=iou, nothing=LARGE)(comparison) == pytest.approx(
+            np.mean(assd) if found else 9001
+        )
 
 
 def test_lits_as_worked_by_hand():
@@ -143,12 +137,12 @@ def test_lits_as_worked_by_hand():
     assert LitsLesionRecall()(comparison) == 2 / 4
     assert LitsLesionPrecision()(comparison) == 2 / 5
     assert LitsLesionRecall(iou=0.0)(comparison) == 3 / 4
-    assert LitsLesionDice()(comparison) == pytest.approx((12 / 13 + 14 / 15) / 2)
-    assert LitsLesionVOE()(comparison) == pytest.approx((1 / 7 + 1 / 8) / 2)
-    assert LitsLesionRVD()(comparison) == pytest.approx((-1 / 7 + 1 / 7) / 2)
-    assert LitsLesionASSD()(comparison) == pytest.approx((1 / 13 + 1 / 15) / 2)
-    assert LitsLesionRMSD()(comparison) == pytest.approx(((1 / 13) ** 0.5 + (1 / 15) ** 0.5) / 2)
-    assert LitsLesionMSD()(comparison) == 1
+    assert LitsLesion()(comparison) == pytest.approx((12 / 13 + 14 / 15) / 2)
+    assert LitsLesion(measured=VOE())(comparison) == pytest.approx((1 / 7 + 1 / 8) / 2)
+    assert LitsLesion(measured=RVD(relative_to="prediction"))(comparison) == pytest.approx((-1 / 7 + 1 / 7) / 2)
+    assert LitsLesion(measured=ASSD())(comparison) == pytest.approx((1 / 13 + 1 / 15) / 2)
+    assert LitsLesion(measured=RMSD())(comparison) == pytest.approx(((1 / 13) ** 0.5 + (1 / 15) ** 0.5) / 2)
+    assert LitsLesion(measured=MSD())(comparison) == 1
 
 
 def test_lits_takes_the_first_of_predictions_that_overlap_alike_whatever_the_memory_layout():
@@ -166,5 +160,8 @@ def test_lits_without_a_found_lesion_has_the_values_of_its_script():
     reference, prediction = np.zeros((6, 6), bool), np.zeros((6, 6), bool)
     reference[1, 1] = prediction[4, 4] = True
     comparison = Comparison.of(prediction, reference, (1.0, 1.0))
-    scores = (LitsLesionRecall, LitsLesionPrecision, LitsLesionDice, LitsLesionVOE, LitsLesionRVD, LitsLesionASSD)
-    assert [score()(comparison) for score in scores] == [0, 0, 0, 1, 9001, 9001]
+    lits = named("lits")
+    lesion = lits.of(lits.regions[1]).only(
+        "lits_lesion_recall", "lits_lesion_precision", "lits_lesion_dice", "lits_lesion_voe", "lits_lesion_assd"
+    )
+    assert list(lesion.values(comparison).values()) == [0, 0, 0, 1, LARGE]

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypeAlias
 from edgewise.catalog import Component
 from edgewise.metrics.comparison import Comparison
 
+Unit: TypeAlias = Literal["1", "mm", "ml"]
 Better: TypeAlias = Literal["higher", "lower", "zero", "neither"]
 Stated: TypeAlias = float | Literal["formula"]
 
@@ -37,9 +38,6 @@ class Metric(Component):
     """Base of the metrics. Call the metric; implement `of`.
 
     Attributes:
-        unit: what the number is measured in.
-        better: which way is up: `zero` for signed errors, `neither` for numbers that only describe.
-        empty: the values where a mask has no voxel, unless a set of definitions says otherwise.
         in_default: whether the default definitions have it; a challenge's own score is in its preset only.
         of_borders: the value depends on what counts as border.
         definition: what is measured, with every setting on which implementations differ as a `{field}`; what
@@ -47,12 +45,24 @@ class Metric(Component):
     """
 
     package: ClassVar[str] = "edgewise.metrics"
-    unit: ClassVar[Literal["1", "mm", "ml"]]
-    better: ClassVar[Better]
-    empty: ClassVar[Empty]
     in_default: ClassVar[bool] = True
     of_borders: ClassVar[bool] = False
     definition: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def unit(self) -> Unit:
+        """What the number is measured in. A plain class attribute will do, here and below."""
+
+    @property
+    @abstractmethod
+    def better(self) -> Better:
+        """Which way is up: `zero` for signed errors, `neither` for numbers that only describe."""
+
+    @property
+    @abstractmethod
+    def empty(self) -> Empty:
+        """The values where a mask has no voxel, unless a set of definitions says otherwise."""
 
     @abstractmethod
     def of(self, comparison: Comparison) -> float:

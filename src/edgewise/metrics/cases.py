@@ -3,15 +3,16 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from edgewise.errors import DataError
 from edgewise.metrics.definitions import Definitions
 
+T = TypeVar("T")
 Emptiness: TypeAlias = Literal["", "both", "prediction", "reference"]
 Policy: TypeAlias = Literal["worst", "skip", "nan"]
 POLICIES: Mapping[Policy, str] = {
@@ -136,17 +137,34 @@ def from_csv(text: str) -> tuple[Row, ...]:
     Raises:
         DataError: a column is missing, or an entry is not what its column says.
     """
+    return read_rows(text, FIXED, _row, "metrics")
+
+
+def read_rows(
+    text: str, needed: Sequence[str], build: Callable[[Mapping[str, str]], T], contents: str
+) -> tuple[T, ...]:
+    """Read a CSV table line by line.
+
+    Args:
+        text: the table, with a line of column names.
+        needed: columns that have to be there.
+        build: makes a row of a line; what it raises as `TypeError` or `ValueError` is the line's fault.
+        contents: what the table is of, for the messages.
+
+    Raises:
+        DataError: a column is missing, or a line cannot be read.
+    """
     table = csv.DictReader(io.StringIO(text))
     columns = table.fieldnames or ()
-    missing = [column for column in FIXED if column not in columns]
+    missing = [column for column in needed if column not in columns]
     if missing:
-        raise DataError(f"not a table of metrics: the columns {missing} are missing, found {list(columns)}.")
+        raise DataError(f"not a table of {contents}: the columns {missing} are missing, found {list(columns)}.")
     rows = []
     for number, line in enumerate(table, start=2):
         try:
-            rows.append(_row(line))
+            rows.append(build(line))
         except (TypeError, ValueError) as error:
-            raise DataError(f"line {number} of the table of metrics cannot be read: {error}.") from error
+            raise DataError(f"line {number} of the table of {contents} cannot be read: {error}.") from error
     return tuple(rows)
 
 

@@ -14,14 +14,12 @@ from numpy import ndarray
 from scipy import ndimage
 from typing_extensions import override
 
-from edgewise.metrics.base import OVERLAP, Empty, Metric
+from edgewise.metrics.base import OVERLAP, Better, Empty, Metric, Unit
 from edgewise.metrics.comparison import Comparison
 from edgewise.metrics.components import hull, numbered, overlaps
-from edgewise.metrics.overlap import RVD, VOE, Dice
-from edgewise.metrics.surface import ASSD, MSD, RMSD
+from edgewise.metrics.overlap import Dice
 
 LARGE = 9001.0  # what the script puts for a distance that does not exist
-LARGE_DISTANCE = Empty(both=0.0, prediction=LARGE, reference=LARGE)
 GROUPS = (
     "6-connected components; references with the same best-overlapping prediction are merged, and so are predictions "
     "with the same best-overlapping merged reference; found if their IoU is above {iou:g}"
@@ -78,141 +76,48 @@ class LitsLesionPrecision(Metric):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LitsLesionDice(Metric):
-    r"""Mean Dice of the lesions that were found; 0 where none was.
+class LitsLesion(Metric):
+    r"""Mean of another metric over the lesions that were found.
+
+    Surface metrics take 18-neighbour borders here.
 
     Attributes:
+        measured: the other metric.
         iou: see `LitsLesionRecall`.
+        nothing: the value where no lesion was found, or where a mask is empty; 9001 for a distance.
     """
 
-    kind: Literal["lits_lesion_dice"] = "lits_lesion_dice"
+    kind: Literal["lits_lesion"] = "lits_lesion"
+    measured: Metric = Dice()
     iou: float = 0.5
-    unit: ClassVar = "1"
-    better: ClassVar = "higher"
-    empty: ClassVar[Empty] = OVERLAP
+    nothing: float = 0.0
     in_default: ClassVar = False
-    definition: ClassVar[str] = f"LiTS: mean Dice of the found lesions, 0 if none is; {GROUPS}"
+    definition: ClassVar[str] = (
+        f"LiTS: mean {{measured[kind]}} of the found lesions (18-neighbour borders), {{nothing:g}} if none is; {GROUPS}"
+    )
     source: ClassVar[str] = SOURCE
+
+    @property
+    @override
+    def unit(self) -> Unit:
+        return self.measured.unit
+
+    @property
+    @override
+    def better(self) -> Better:
+        return self.measured.better
+
+    @property
+    @override
+    def empty(self) -> Empty:
+        return Empty(both=self.measured.empty.both, prediction=self.nothing, reference=self.nothing)
 
     @override
     def of(self, comparison: Comparison) -> float:
-        """In [0, 1]."""
-        return _mean(Dice(), comparison, self.iou, 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LitsLesionVOE(Metric):
-    r"""Mean volume overlap error of the lesions that were found; 1 where none was.
-
-    Attributes:
-        iou: see `LitsLesionRecall`.
-    """
-
-    kind: Literal["lits_lesion_voe"] = "lits_lesion_voe"
-    iou: float = 0.5
-    unit: ClassVar = "1"
-    better: ClassVar = "lower"
-    empty: ClassVar[Empty] = Empty(both=0.0, prediction=1.0, reference=1.0)
-    in_default: ClassVar = False
-    definition: ClassVar[str] = f"LiTS: mean volume overlap error of the found lesions, 1 if none is; {GROUPS}"
-    source: ClassVar[str] = SOURCE
-
-    @override
-    def of(self, comparison: Comparison) -> float:
-        """In [0, 1]."""
-        return _mean(VOE(), comparison, self.iou, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LitsLesionRVD(Metric):
-    r"""Mean of $(|R| - |P|) / |P|$ of the lesions that were found, signed as the script does; 9001 where none was.
-
-    Attributes:
-        iou: see `LitsLesionRecall`.
-    """
-
-    kind: Literal["lits_lesion_rvd"] = "lits_lesion_rvd"
-    iou: float = 0.5
-    unit: ClassVar = "1"
-    better: ClassVar = "zero"
-    empty: ClassVar[Empty] = LARGE_DISTANCE
-    in_default: ClassVar = False
-    definition: ClassVar[str] = f"LiTS: mean of (|R|-|P|) / |P| of the found lesions, 9001 if none is; {GROUPS}"
-    source: ClassVar[str] = SOURCE
-
-    @override
-    def of(self, comparison: Comparison) -> float:
-        """Above -1."""
-        return _mean(RVD(relative_to="prediction"), comparison, self.iou, LARGE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LitsLesionASSD(Metric):
-    r"""Mean average symmetric surface distance of the lesions that were found; 9001 where none was.
-
-    Attributes:
-        iou: see `LitsLesionRecall`.
-    """
-
-    kind: Literal["lits_lesion_assd"] = "lits_lesion_assd"
-    iou: float = 0.5
-    unit: ClassVar = "mm"
-    better: ClassVar = "lower"
-    empty: ClassVar[Empty] = LARGE_DISTANCE
-    in_default: ClassVar = False
-    definition: ClassVar[str] = f"LiTS: mean ASSD of the found lesions, 18-neighbour borders, 9001 if none is; {GROUPS}"
-    source: ClassVar[str] = SOURCE
-
-    @override
-    def of(self, comparison: Comparison) -> float:
-        """Not negative, in mm."""
-        return _mean(ASSD(), comparison, self.iou, LARGE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LitsLesionRMSD(Metric):
-    r"""Mean root mean square surface distance of the lesions that were found; 9001 where none was.
-
-    Attributes:
-        iou: see `LitsLesionRecall`.
-    """
-
-    kind: Literal["lits_lesion_rmsd"] = "lits_lesion_rmsd"
-    iou: float = 0.5
-    unit: ClassVar = "mm"
-    better: ClassVar = "lower"
-    empty: ClassVar[Empty] = LARGE_DISTANCE
-    in_default: ClassVar = False
-    definition: ClassVar[str] = f"LiTS: mean RMSD of the found lesions, 18-neighbour borders, 9001 if none is; {GROUPS}"
-    source: ClassVar[str] = SOURCE
-
-    @override
-    def of(self, comparison: Comparison) -> float:
-        """Not negative, in mm."""
-        return _mean(RMSD(), comparison, self.iou, LARGE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LitsLesionMSD(Metric):
-    r"""Mean maximum symmetric surface distance of the lesions that were found; 9001 where none was.
-
-    Attributes:
-        iou: see `LitsLesionRecall`.
-    """
-
-    kind: Literal["lits_lesion_msd"] = "lits_lesion_msd"
-    iou: float = 0.5
-    unit: ClassVar = "mm"
-    better: ClassVar = "lower"
-    empty: ClassVar[Empty] = LARGE_DISTANCE
-    in_default: ClassVar = False
-    definition: ClassVar[str] = f"LiTS: mean MSD of the found lesions, 18-neighbour borders, 9001 if none is; {GROUPS}"
-    source: ClassVar[str] = SOURCE
-
-    @override
-    def of(self, comparison: Comparison) -> float:
-        """Not negative, in mm."""
-        return _mean(MSD(), comparison, self.iou, LARGE)
+        """In the range of `measured`, or `nothing`."""
+        whole = _in_order(comparison)
+        pieces = comparison.once(("lits pieces", self.iou), lambda: _pieces(whole, _groups(comparison, self.iou)))
+        return sum(self.measured.of(each) for each in pieces) / len(pieces) if pieces else self.nothing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -274,12 +179,6 @@ def _best(
     order = np.lexsort((-among, shared))  # the last to be written stays
     best[of[order]] = among[order]
     return best
-
-
-def _mean(metric: Metric, comparison: Comparison, iou: float, nothing: float) -> float:
-    """Mean of a metric over the groups that were found."""
-    pieces = comparison.once(("lits pieces", iou), lambda: _pieces(_in_order(comparison), _groups(comparison, iou)))
-    return float(sum(metric.of(each) for each in pieces)) / len(pieces) if pieces else nothing
 
 
 def _pieces(comparison: Comparison, groups: _Groups) -> tuple[Comparison, ...]:

@@ -12,17 +12,7 @@ from edgewise.errors import ExperimentError
 from edgewise.metrics.base import Empty, Metric
 from edgewise.metrics.challenges import WORST_DISTANCE, BratsLesionDice, BratsLesionHD95
 from edgewise.metrics.definitions import Definitions, Region, nearest
-from edgewise.metrics.lits_lesions import (
-    LARGE,
-    LitsLesionASSD,
-    LitsLesionDice,
-    LitsLesionMSD,
-    LitsLesionPrecision,
-    LitsLesionRecall,
-    LitsLesionRMSD,
-    LitsLesionRVD,
-    LitsLesionVOE,
-)
+from edgewise.metrics.lits_lesions import LARGE, LitsLesion, LitsLesionPrecision, LitsLesionRecall
 from edgewise.metrics.overlap import RVD, VOE, Dice, Jaccard, Precision, Sensitivity, Specificity
 from edgewise.metrics.surface import ASSD, HD, HD95, MASD, MSD, NSD, RMSD
 
@@ -178,17 +168,17 @@ def lits() -> Definitions:
         "rmsd": RMSD(),
         "msd": MSD(),
     }
-    lesion: tuple[Metric, ...] = (
-        Dice(),
-        LitsLesionRecall(),
-        LitsLesionPrecision(),
-        LitsLesionDice(),
-        LitsLesionVOE(),
-        LitsLesionRVD(),
-        LitsLesionASSD(),
-        LitsLesionRMSD(),
-        LitsLesionMSD(),
-    )
+    nothing = {"dice": 0.0, "voe": 1.0}
+    lesion: dict[str, Metric] = {
+        "dice": Dice(),
+        "lits_lesion_recall": LitsLesionRecall(),
+        "lits_lesion_precision": LitsLesionPrecision(),
+        **{
+            f"lits_lesion_{column}": LitsLesion(measured=metric, nothing=nothing.get(column, LARGE))
+            for column, metric in liver.items()
+            if column != "jaccard"
+        },
+    }
     empty = {
         **dict.fromkeys(liver, missing),
         "dice": none,
@@ -210,7 +200,7 @@ def lits() -> Definitions:
             Region(
                 name="lesion",
                 labels=(2,),
-                metrics={metric.kind: metric for metric in lesion},
+                metrics=lesion,
                 empty={"dice": Empty(both=1.0, prediction=0.0, reference=0.0)},
             ),
         ),
