@@ -8,11 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgewise.compare.convergence import distribution
 from edgewise.compare.ranks import RankStability
 from edgewise.compare.runs import Refusal, Verdict
 from edgewise.files import write_text
-from edgewise.report import cautions, distributions, figures, settings, sizes, tables, words
+from edgewise.report import cautions, converging, distributions, figures, settings, sizes, tables, words
 from edgewise.report.explained import explained
 from edgewise.report.forest import forest, statistics
 from edgewise.report.methods import methods, palette
@@ -147,8 +146,12 @@ def _drawn(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str, An
     chosen = [(metric, label) for metric in tables.primary(metrics) for label in _labels(runs)]
     strips = [(metric, label, distributions.strip(runs, metric, label)) for metric, label in chosen]
     curves = [(metric, label, distributions.cumulative(runs, metric, label)) for metric, label in chosen]
+    level, converged = converging.converged(runs)
     return {
         "charts": list(_charts(runs)),
+        "level": level,
+        "converged": converged,
+        "infinite": math.inf,
         "strips": [(metric, _class(runs, label), Markup(svg)) for metric, label, svg in strips if svg],
         "cumulative": [(metric, _class(runs, label), Markup(svg)) for metric, label, svg in curves if svg],
     }
@@ -205,19 +208,9 @@ def _charts(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str, Markup]]:
     charts = (
         ("Training loss", "against the step", figures.loss_curves(runs)),
         ("Validation Dice", f"mean of the foreground; {band}", figures.dice_curves(runs)),
-        ("Convergence", f"share of a method's runs with at most this Dice; {_areas(runs)}", figures.convergence(runs)),
+        ("Convergence", "share of a method's runs with at most this Dice", figures.convergence(runs)),
     )
     return ((caption, remark, Markup(svg)) for caption, remark, svg in charts if svg)
-
-
-def _areas(runs: Sequence[RunRecord]) -> str:
-    """The area under F(d) of every method of which enough runs are known."""
-    parts = []
-    for method in methods(runs):
-        reached = [value for run in method.runs if 0 <= (value := figures.reach(runs[run])) <= 1]
-        if len(reached) >= figures.ENOUGH:
-            parts.append(f"{method.name} {distribution(reached).area:.3f}")
-    return f"area under it (lower is better): {', '.join(parts)}"
 
 
 def _failures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
