@@ -6,8 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from edgewise.cli import main
+
+# Machines are shared and noisy: a test asserts what is true, never how long it took.
+settings.register_profile("edgewise", deadline=None)
+settings.load_profile("edgewise")
 
 # Everything the machine would decide is fixed, so that runs can be compared bit by bit.
 PLAN = {

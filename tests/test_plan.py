@@ -51,7 +51,7 @@ def planned(data, settings_=AUTO, machine=CPU, channels=("MR",)):
 
 
 class TestEveryPlan:
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(cases=datasets, machine=machines, dims=dimensions)
     def test_is_consistent(self, cases, machine, dims):
         plan = planned(fingerprint(*cases), PlanSettings(dimensions=dims), machine)
@@ -68,7 +68,7 @@ class TestEveryPlan:
         assert list(plan.widths) == sorted(plan.widths)
         assert plan.preparation().spacing == plan.spacing
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(cases=datasets, machine=machines, dims=dimensions)
     def test_gives_a_value_and_a_reason_for_everything(self, cases, machine, dims):
         table = planned(fingerprint(*cases), PlanSettings(dimensions=dims), machine).table()
@@ -78,7 +78,7 @@ class TestEveryPlan:
             assert set(entry) == {"value", "reason"}
             assert (entry["reason"] == "set by the experiment") == (name in by_hand), name
 
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(cases=datasets, machine=machines)
     def test_returns_from_its_table_through_yaml_and_json(self, cases, machine):
         measured = Arithmetic(precision="bf16", memory_format="contiguous", threads=3, reason="fastest: 12 ms")
@@ -88,7 +88,7 @@ class TestEveryPlan:
             assert again.table() == plan.table()
             assert replace(again, reasons=plan.reasons) == plan
 
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     @given(gpu=st.booleans(), memory=st.floats(0.1, 100.0), share=st.floats(0.01, 1.0))
     def test_less_memory_never_gives_a_larger_batch(self, gpu, memory, share):
         rich, poor = (
@@ -105,7 +105,7 @@ class TestEveryPlan:
         assert min(plan.patch) >= 1
         assert plan.batch >= 1
 
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(cases=datasets, machine=machines)
     def test_the_patch_is_affordable_and_no_larger_than_the_strides_ask(self, cases, machine):
         plan = planned(fingerprint(*cases), machine=machine)
@@ -115,7 +115,7 @@ class TestEveryPlan:
         # Rounding sizes to whole voxels adds at most half a voxel an axis.
         assert prod(n - 0.5 for n in smallest) <= limit[machine.gpu, plan.dimensions]
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(cases=datasets, machine=machines)
     def test_axes_are_halved_while_four_voxels_remain_and_the_finest_first(self, cases, machine):
         plan = planned(fingerprint(*cases), machine=machine)

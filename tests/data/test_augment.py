@@ -41,7 +41,7 @@ def middle(box, patch):
 
 
 class TestSpatialChanges:
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(patch=patches, signs=st.tuples(*[st.sampled_from([1, -1])] * 3))
     def test_without_rotation_a_patch_is_a_copy_or_its_exact_mirror_image(self, patch, signs):
         dims = len(patch)
@@ -71,7 +71,7 @@ class TestSpatialChanges:
         cut[...] = 99
         np.testing.assert_array_equal(image, before)
 
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=40)
     @given(patch=patches, seed=st.integers(0, 10**6), coarse=st.floats(1, 8))
     def test_nothing_is_read_from_outside_the_promised_box(self, patch, seed, coarse):
         # Outside an array the interpolation takes zeros: a box of ones gives ones only if it was never left.
@@ -89,7 +89,7 @@ class TestSpatialChanges:
         cut, _ = apply_spatial(np.ones((1, *box), np.float32), np.ones(box, np.uint8), change, (64, 64))
         np.testing.assert_allclose(cut, 1, atol=1e-4)
 
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(patch=patches, seed=st.integers(0, 10**6))
     def test_labels_stay_labels(self, patch, seed):
         change = draw(WILD, patch, (1.0,) * len(patch), np.random.default_rng(seed))
@@ -127,7 +127,7 @@ class TestSpatialChanges:
 
 class TestDrawing:
     @given(patch=patches, seed=st.integers(0, 10**6))
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     def test_equal_generators_draw_equal_changes(self, patch, seed):
         first, second = (asdict(draw(WILD, patch, (1.0,) * len(patch), np.random.default_rng(seed))) for _ in range(2))
         for name, value in first.items():
@@ -146,7 +146,7 @@ class TestDrawing:
         spacing=st.tuples(*[st.floats(0.3, 8.0)] * 3),
         dims=st.sampled_from([2, 3]),
     )
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     def test_a_rotation_is_rigid_in_millimetres(self, seed, spacing, dims):
         size = np.array(sorted(spacing, reverse=True)[-dims:])
         matrix = draw(RIGID, (8,) * dims, tuple(size), np.random.default_rng(seed)).matrix
@@ -154,14 +154,14 @@ class TestDrawing:
         np.testing.assert_allclose(in_mm.T @ in_mm, np.eye(dims), atol=1e-4)
 
     @given(seed=st.integers(0, 10**6), coarse=st.floats(3.1, 10))
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     def test_thick_slices_are_turned_in_their_plane_only(self, seed, coarse):
         matrix = draw(RIGID, (8, 8, 8), (coarse, 1.0, 1.0), np.random.default_rng(seed)).matrix
         np.testing.assert_array_equal(np.abs(matrix[0]), (1, 0, 0))
         np.testing.assert_array_equal(np.abs(matrix[:, 0]), (1, 0, 0))
 
     @given(seed=st.integers(0, 10**6))
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     def test_magnification_keeps_to_its_limits(self, seed):
         scaled = Augmentation(spatial=1.0, rotation=0.0, scaling=(0.8, 1.25))
         diagonal = np.diag(draw(scaled, (8, 8), (1.0, 1.0), np.random.default_rng(seed)).matrix)
@@ -194,7 +194,7 @@ class TestDrawing:
 
 
 class TestIntensityChanges:
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(patch=patches, seed=st.integers(0, 10**6), scale=st.sampled_from([0.0, 1e-6, 1.0, 1e4]))
     def test_every_image_stays_finite_and_in_shape(self, patch, seed, scale):
         change = draw(WILD, patch, (1.0,) * len(patch), np.random.default_rng(seed))

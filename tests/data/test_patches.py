@@ -145,7 +145,7 @@ def test_without_foreground_places_are_spread_over_the_whole_image(row, cases):
     assert centres.max() > np.quantile(image, 0.85)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(epoch=st.integers(0, 1000))
 def test_an_epoch_visits_every_case_once(row, epoch):
     patches = row((2, 2))

@@ -53,7 +53,7 @@ def dice(a, b, c):
 
 
 class TestThereAndBackAgain:
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(
         axes=st.sampled_from(AXES),
         shape=st.tuples(*[st.integers(4, 36)] * 3),
@@ -145,7 +145,7 @@ class TestCropping:
         assert start < 10
         assert stop > 80
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(
         start=st.tuples(*[st.integers(0, 20)] * 3),
         size=st.tuples(*[st.integers(12, 30)] * 3),

@@ -23,7 +23,7 @@ def noise(shape, seed=0):
     return np.random.default_rng(seed).uniform(-1000, 1000, shape).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(shape_in=shapes, shape_out=shapes, order=st.sampled_from(list(DEGREE)), seed=st.integers(0, 99))
 def test_resampling_equals_scipys_zoom_within_a_hundredth(shape_in, shape_out, order, seed):
     image = noise((1, *shape_in), seed)
@@ -78,7 +78,7 @@ def by_definition(labels, shape):
     return np.stack([zoom((labels == c).astype(np.float64), shape, 1) for c in range(labels.max() + 1)])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(shape_in=shapes, shape_out=shapes, seed=st.integers(0, 99), classes=st.integers(1, 5))
 def test_linear_labels_are_the_class_with_most_weight_and_ties_go_to_the_lower(shape_in, shape_out, seed, classes):
     labels = np.random.default_rng(seed).integers(0, classes, shape_in).astype(np.uint8)
@@ -96,7 +96,7 @@ def test_an_exact_tie_between_classes_goes_to_the_lower_label():
     np.testing.assert_array_equal(resample_labels(labels, (4, 1), "linear"), [[1], [1], [0], [0]])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(shape_in=shapes, shape_out=shapes, seed=st.integers(0, 99))
 def test_nearest_labels_equal_scipys_zoom_of_order_zero(shape_in, shape_out, seed):
     labels = np.random.default_rng(seed).integers(0, 200, shape_in).astype(np.uint8)

@@ -41,7 +41,7 @@ def image(shape, seed=0):
     return np.random.default_rng(seed).standard_normal((1, *shape)).astype(np.float32)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     shape=st.tuples(*[st.integers(1, 13)] * 3),
     patch=st.one_of(st.tuples(*[st.integers(3, 8)] * 3), st.tuples(*[st.integers(3, 8)] * 2)),

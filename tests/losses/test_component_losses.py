@@ -84,7 +84,7 @@ def agree(actual, expected, logits):
     torch.testing.assert_close(*gradients)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SPACES, st.integers(0, 1000))
 def test_the_blob_term_is_the_mean_dice_loss_with_all_other_components_masked_out(space, seed):
     logits, labels = scene(space, seed)
@@ -93,7 +93,7 @@ def test_the_blob_term_is_the_mean_dice_loss_with_all_other_components_masked_ou
     agree(Blob()(logits, labels), expected, logits)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SPACES, st.integers(0, 1000), st.sampled_from([(1.0, 1.0, 1.0), (3.0, 1.0, 0.5)]))
 def test_the_region_term_is_the_mean_dice_and_cross_entropy_of_voronoi_regions(space, seed, spacing):
     logits, labels = scene(space, seed)

@@ -83,14 +83,14 @@ def near_a_corner(seed, distance):
     return corner, torch.where(corner > 0, corner - step, corner + step)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), distance=st.sampled_from([1e-1, 1e-2, 1e-3, 1e-4]))
 def test_the_squared_form_is_differentiable_near_every_corner(seed, distance):
     _, p = near_a_corner(seed, distance)
     assert torch.autograd.gradcheck(dsc, p.requires_grad_(), eps=distance * 1e-3, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6))
 def test_the_squared_form_is_continuous_at_every_corner(seed):
     corner, _ = near_a_corner(seed, 1.0)

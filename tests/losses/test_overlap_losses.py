@@ -22,7 +22,7 @@ from edgewise.truth import Truth
 FAMILY = [Dice(), GeneralisedDice(), Jaccard(), Tversky(), FocalTversky(), ExponentialLogarithmic(cross_entropy=0.0)]
 named = pytest.mark.parametrize("loss", FAMILY, ids=lambda loss: loss.kind)
 seeds = given(seed=st.integers(0, 10**6))
-few = settings(deadline=None, max_examples=20)
+few = settings(max_examples=20)
 
 
 def batch(shape=(2, 4, 7, 6, 5), seed=0):

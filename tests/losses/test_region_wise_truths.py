@@ -151,7 +151,7 @@ def test_the_gradient_is_p_k_times_z_k_minus_the_mean_of_z_under_p(each, space, 
 
 
 @pytest.mark.parametrize("each", RECTIFIED, ids=str)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), sharpness=st.floats(0, 3))  # beyond, 1 - p is 0 in float64
 def test_with_a_rectified_map_exactly_the_true_class_is_pushed_up_whatever_is_predicted(each, seed, sharpness):
     generator = torch.Generator().manual_seed(seed)

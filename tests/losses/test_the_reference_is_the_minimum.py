@@ -100,7 +100,7 @@ def tolerance(least):
 @pytest.mark.parametrize("scene", ["blobs", "scattered"])
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("name", CLAIM)
-@settings(deadline=None, max_examples=5, database=None)
+@settings(max_examples=5, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_no_drawn_prediction_is_better_than_the_reference(name, space, scene, seed):
     truth = truth_of(name, space, scene)

@@ -14,7 +14,7 @@ from edgewise.losses.focal import Focal
 from edgewise.losses.top_k import TopK
 from edgewise.truth import Truth
 
-few = settings(deadline=None, max_examples=25)
+few = settings(max_examples=25)
 seeds = given(seed=st.integers(0, 10**6))
 
 

@@ -44,7 +44,6 @@ def same_parts(first, second):
     return alone and bool(((first == 0) == (second == 0)).all())
 
 
-@settings(deadline=None)
 @given(label_images())
 def test_every_component_of_every_foreground_class_has_one_number_from_1_on(labels):
     numbers = component(labels, classes=CLASSES, spacing=(1.0,) * labels.ndim)
@@ -56,7 +55,6 @@ def test_every_component_of_every_foreground_class_has_one_number_from_1_on(labe
     assert numbers.max() == expected.max()
 
 
-@settings(deadline=None)
 @given(label_images(), SPACINGS)
 def test_a_region_holds_what_lies_nearest_to_its_component_and_ties_lie_in_none(labels, spacing):
     spacing = spacing[: labels.ndim]
@@ -75,7 +73,7 @@ def test_a_region_holds_what_lies_nearest_to_its_component_and_ties_lie_in_none(
         np.testing.assert_array_equal(fields[each], expected)
 
 
-@settings(max_examples=30, deadline=None)  # eight maps each
+@settings(max_examples=30)  # eight maps each
 @given(label_images(), SPACINGS)
 def test_mirrored_and_turned_images_have_mirrored_and_turned_parts(labels, spacing):
     spacing = spacing[: labels.ndim]
@@ -130,7 +128,6 @@ def test_images_of_a_batch_may_differ_in_how_many_components_they_have():
     assert (fields[1] == 1).all()
 
 
-@settings(deadline=None)
 @given(label_images())
 def test_no_image_has_more_components_than_the_bound(labels):
     numbers = component(labels, classes=CLASSES, spacing=(1.0,) * labels.ndim)

@@ -45,7 +45,7 @@ def smooth(shape, classes, scale, seed=0):
 
 
 @given(data=st.data(), shape=shapes, classes=st.sampled_from([1, 2, 3, 300, 100_000]), threads=st.integers(1, 3))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_inside_distance_is_its_definition(data, shape, classes, threads):
     labels = data.draw(hnp.arrays(np.int64, shape, elements=st.integers(0, classes - 1)))
     spacing = tuple(data.draw(sizes) for _ in shape[1:])
@@ -55,7 +55,7 @@ def test_inside_distance_is_its_definition(data, shape, classes, threads):
 
 
 @given(data=st.data(), seed=st.integers(0, 999), classes=st.integers(1, 4), lonely=st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_inside_distance_is_its_definition_where_tiles_are_full_and_distances_long(data, seed, classes, lonely):
     shape = data.draw(st.sampled_from([(1, 9, 70), (3, 2, 130), (70, 9), (9, 3, 40), (7, 5, 17), (66, 2, 5), (400,)]))
     spacing = tuple(data.draw(sizes) for _ in shape)
@@ -124,7 +124,6 @@ def test_labels_beyond_32_bits_stay_apart():
     length=st.integers(0, 400),
     run=st.integers(1, 200),
 )
-@settings(deadline=None)
 def test_extremes_of_parts_are_those_of_a_loop_over_parts(data, dtype, count, length, run):
     seed = data.draw(st.integers(0, 999))
     rng = np.random.default_rng(seed)

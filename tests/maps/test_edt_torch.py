@@ -8,7 +8,7 @@ import edt
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -105,7 +105,6 @@ class Readings(TorchDispatchMode):
 
 
 @given(data=st.data(), most_labels=st.sampled_from([1, 2, 4, 30]))
-@settings(deadline=None)
 def test_the_inside_distance_is_the_definition(data, most_labels):
     batch = data.draw(batches(most_labels))
     spacing = data.draw(spacings(batch.ndim - 1))
@@ -115,7 +114,6 @@ def test_the_inside_distance_is_the_definition(data, most_labels):
 
 
 @given(batch=batches(3))
-@settings(deadline=None)
 def test_components_are_the_definition(batch):
     np.testing.assert_array_equal(components(torch.from_numpy(batch)), defined_components(batch))
 

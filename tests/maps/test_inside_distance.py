@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import distance_transform_edt
@@ -36,7 +36,6 @@ def brute_force(labels, spacing):
 
 
 @given(labels=batches, data=st.data())
-@settings(deadline=None)
 def test_agrees_with_the_definition(labels, data):
     spacing = tuple(data.draw(sizes) for _ in range(labels.ndim - 1))
     distance = inside_distance(torch.from_numpy(labels), spacing)
@@ -47,7 +46,6 @@ def test_agrees_with_the_definition(labels, data):
 
 
 @given(labels=batches, ratio=st.sampled_from([0.05, 0.3, 20.0]))
-@settings(deadline=None)
 def test_does_not_depend_on_the_order_of_the_axes(labels, ratio):
     spacing = (ratio, 1.0, 0.5)[: labels.ndim - 1]
     turned = built(np.swapaxes(labels, 1, -1), (spacing[-1], *spacing[1:-1], spacing[0]))
@@ -96,7 +94,6 @@ def test_a_class_that_fills_the_image_has_one_voxel_of_depth(value):
 
 
 @given(labels=batches)
-@settings(deadline=None)
 def test_does_not_look_beyond_the_image(labels):
     spacing = (2.0, 1.0, 0.5)[: labels.ndim - 1]
     full = np.zeros((1, *labels.shape[1:]), np.uint8)

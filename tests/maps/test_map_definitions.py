@@ -164,7 +164,7 @@ FULL = np.full((3, 1, 4), 3, np.uint8)
 @example(labels=TWO_SIZES, sizes=(1.0, 1.0, 1.0))
 @example(labels=FULL, sizes=(0.5, 10.0, 1.0))
 @example(labels=np.zeros((1, 1), np.uint8), sizes=(1.0, 1.0, 1.0))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_agrees_with_the_definition(each, labels, sizes):
     spacing = sizes[: labels.ndim]
     field = each(labels, classes=CLASSES, spacing=spacing, channels="all")
@@ -174,7 +174,7 @@ def test_agrees_with_the_definition(each, labels, sizes):
 
 @pytest.mark.parametrize("per", ["class", "component"])
 @given(labels=label_images(), sizes=spacings)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_normalized_penalty_is_the_raw_one_over_the_largest_of_each_part(per, labels, sizes):
     slow = Slow(labels, sizes[: labels.ndim])
     field = Penalty(scale="normalized", per=per)(labels, classes=CLASSES, spacing=slow.spacing)
@@ -189,7 +189,6 @@ def test_a_normalized_penalty_is_the_raw_one_over_the_largest_of_each_part(per, 
 
 
 @given(labels=label_images(), sizes=spacings)
-@settings(deadline=None)
 def test_distances_to_the_boundaries_are_those_of_the_definition(labels, sizes):
     slow = Slow(labels, sizes[: labels.ndim])
     regions = Regions(labels=torch.from_numpy(labels)[None], classes=CLASSES, spacing=slow.spacing)
@@ -198,7 +197,6 @@ def test_distances_to_the_boundaries_are_those_of_the_definition(labels, sizes):
 
 
 @given(labels=label_images(), sizes=spacings)
-@settings(deadline=None)
 def test_depth_is_the_distance_to_the_nearest_other_class(labels, sizes):
     regions = Regions(labels=torch.from_numpy(labels)[None], classes=CLASSES, spacing=sizes[: labels.ndim])
     absent = ~regions.bounded.reshape(1, -1, *(1,) * labels.ndim)
@@ -208,7 +206,6 @@ def test_depth_is_the_distance_to_the_nearest_other_class(labels, sizes):
 
 
 @given(labels=label_images().map(lambda labels: (labels > 1).astype(np.uint8)), sizes=spacings)
-@settings(deadline=None)
 def test_of_two_classes_either_boundary_is_the_other_turned_inside_out(labels, sizes):
     spacing = sizes[: labels.ndim]
     two = Boundary()(labels, classes=2, spacing=spacing)
@@ -217,7 +214,7 @@ def test_of_two_classes_either_boundary_is_the_other_turned_inside_out(labels, s
 
 
 @given(labels=label_images(), sizes=spacings, scale=st.sampled_from([0.01, 3.0, 100.0]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_maps_in_mm_scale_with_the_unit_and_maps_without_unit_do_not(labels, sizes, scale):
     def ratio_of(each, power):
         one, other = (
@@ -234,7 +231,6 @@ def test_maps_in_mm_scale_with_the_unit_and_maps_without_unit_do_not(labels, siz
 
 
 @given(labels=label_images(), sizes=spacings)
-@settings(deadline=None)
 def test_ranges_are_those_of_the_docstrings(labels, sizes):
     how = {"classes": CLASSES, "spacing": sizes[: labels.ndim]}
     foreground = labels > 0

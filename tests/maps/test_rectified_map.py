@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -24,7 +24,6 @@ images = hnp.arrays(
 
 
 @given(labels=images, ratio=st.floats(0.25, 8, width=32))
-@settings(deadline=None)
 def test_is_minus_the_depth_over_the_deepest_of_the_class(labels, ratio):
     spacing = (ratio, *(1.0,) * (labels.ndim - 1))
     depth = inside_distance(torch.from_numpy(labels)[None], spacing)[0].numpy()
@@ -38,7 +37,6 @@ def test_is_minus_the_depth_over_the_deepest_of_the_class(labels, ratio):
 
 
 @given(labels=images, scale=st.sampled_from([0.1, 3.0, 100.0]))
-@settings(deadline=None)
 def test_does_not_depend_on_the_unit(labels, scale):
     one, other = ((size,) * labels.ndim for size in (1.0, scale))
     np.testing.assert_allclose(
@@ -49,7 +47,6 @@ def test_does_not_depend_on_the_unit(labels, scale):
 
 
 @given(labels=images)
-@settings(deadline=None)
 def test_a_batch_equals_its_items_and_a_tensor_equals_its_array(labels):
     spacing = (2.0, 1.0, 0.5)[-labels.ndim :]
     batch = np.stack([labels, labels[::-1], np.zeros_like(labels)])
@@ -119,7 +116,6 @@ ALL_CHANNELS = (Boundary(), Boundary(offset="one_voxel"), Hausdorff(), SignedNor
 
 
 @given(labels=images, each=st.sampled_from(ALL_CHANNELS), value=st.floats(-5, 5, width=32))
-@settings(deadline=None)
 def test_rectify_keeps_the_own_class_and_levels_the_others(labels, each, value):
     field = each(labels, classes=CLASSES, spacing=(2.0, 1.0, 0.5)[: labels.ndim])
     before = field.copy()
@@ -133,7 +129,6 @@ def test_rectify_keeps_the_own_class_and_levels_the_others(labels, each, value):
 
 
 @given(labels=images, each=st.sampled_from(ALL_CHANNELS))
-@settings(deadline=None)
 def test_a_rectification_is_rectify_of_its_map_in_one_channel(labels, each):
     batch = torch.from_numpy(np.stack([labels, labels[::-1]]))
     spacing = (2.0, 1.0, 0.5)[: labels.ndim]

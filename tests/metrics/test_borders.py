@@ -47,7 +47,7 @@ def in_order(distances, weights):
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_distances_and_weights_agree_with_the_definition(pair, spacing, border, edge):
     spacing = tuple(float(size) for size in spacing[: pair[0].ndim])
     gaps = Comparison.of(*pair, spacing, border=border, edge=edge).gaps
@@ -83,7 +83,6 @@ def test_a_false_island_far_away_is_as_far_as_a_distance_transform_says():
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges, order=st.permutations(range(3)))
-@settings(deadline=None)
 def test_distances_do_not_depend_on_how_the_masks_lie_in_memory(pair, spacing, border, edge, order):
     ndim = pair[0].ndim
     spacing, order = tuple(float(size) for size in spacing[:ndim]), [axis for axis in order if axis < ndim]
@@ -99,7 +98,6 @@ def test_distances_do_not_depend_on_how_the_masks_lie_in_memory(pair, spacing, b
 
 
 @given(pair=pairs, border=borders, edge=edges)
-@settings(deadline=None)
 def test_every_border_element_of_voxels_is_in_its_mask(pair, border, edge):
     comparison = Comparison.of(*pair, (1.0,) * pair[0].ndim, border=border, edge=edge)
     for shell, mask in zip(Frame.of(comparison).shells(border, (2,) * pair[0].ndim), pair, strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from lesion_maps import lesion_maps
@@ -59,7 +59,6 @@ def test_brats_groups_lesions_that_dilation_joins_and_counts_false_ones():
 
 
 @given(pair=pairs, dilations=st.integers(0, 3))
-@settings(deadline=None)
 def test_brats_does_not_depend_on_background_around_the_masks(pair, dilations):
     grouping = Grouping(dilations=dilations, ignored=1.0)
     assert brats(*(np.pad(mask, 4) for mask in pair), grouping)[0] == brats(*pair, grouping)[0]
@@ -107,7 +106,6 @@ def lits_by_hand(prediction, reference, iou):
 
 
 @given(pair=pairs, iou=st.sampled_from([0.0, 0.5]))
-@settings(deadline=None)
 def test_lits_agrees_with_its_definition(pair, iou):
     prediction, reference = pair
     if prediction.any() and reference.any():

@@ -24,7 +24,6 @@ LAYOUTS = {
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_counts_agree_with_the_masks(pair):
     a, b = pair
     comparison = Comparison.of(a, b, (1.0,) * a.ndim)
@@ -32,7 +31,6 @@ def test_counts_agree_with_the_masks(pair):
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_the_crop_holds_both_masks_and_knows_its_place(pair):
     comparison = Comparison.of(*pair, (1.0,) * pair[0].ndim)
     box = tuple(slice(at, at + n) for at, n in zip(comparison.start, comparison.prediction.shape, strict=True))
@@ -44,7 +42,6 @@ def test_the_crop_holds_both_masks_and_knows_its_place(pair):
 
 
 @given(mask=shapes.flatmap(lambda shape: hnp.arrays(bool, shape)))
-@settings(deadline=None)
 def test_the_box_is_the_smallest_that_holds_the_mask(mask):
     box = bounding_box(mask)
     assert mask[box].sum() == mask.sum()
@@ -55,7 +52,7 @@ def test_the_box_is_the_smallest_that_holds_the_mask(mask):
 
 
 @given(data=st.data(), shape=shapes, dtype=st.sampled_from(TYPES), layout=st.sampled_from(sorted(LAYOUTS)))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_census_finds_every_label_of_any_type_in_any_layout(data, shape, dtype, layout):
     limits = np.iinfo(dtype)
     values = st.sampled_from([0, 1, 2, 5, int(limits.max), int(limits.min), min(300, int(limits.max))])

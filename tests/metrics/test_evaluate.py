@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
@@ -59,7 +59,6 @@ def test_agrees_with_monai_on_a_real_liver_and_its_lesions():
 
 
 @given(pair=pairs, scale=st.sampled_from([0.5, 10.0]))
-@settings(deadline=None)
 def test_distances_are_proportional_to_the_spacing_and_overlap_does_not_depend_on_it(pair, scale):
     a, b = pair
     one, scaled = (evaluate(a, b, (size,) * a.ndim, definitions=DEFINITIONS) for size in (1.0, scale))
@@ -69,7 +68,6 @@ def test_distances_are_proportional_to_the_spacing_and_overlap_does_not_depend_o
 
 
 @given(pair=labels, spacing=st.sampled_from([(1.0, 1.0, 1.0), (2.5, 0.8, 0.6)]))
-@settings(deadline=None)
 def test_label_images_are_scored_class_by_class(pair, spacing):
     spacing = spacing[: pair[0].ndim]
     values = evaluate(*pair, spacing, definitions=DEFINITIONS)
@@ -80,7 +78,6 @@ def test_label_images_are_scored_class_by_class(pair, spacing):
 
 
 @given(pair=labels)
-@settings(deadline=None)
 def test_classes_that_are_asked_for_are_scored_whether_present_or_not(pair):
     spacing = (2.0, 1.0, 0.5)[: pair[0].ndim]
     values = evaluate(*pair, spacing, classes=(0, 2, 7), definitions=DEFINITIONS)
@@ -90,7 +87,6 @@ def test_classes_that_are_asked_for_are_scored_whether_present_or_not(pair):
 
 
 @given(pair=labels)
-@settings(deadline=None)
 def test_regions_are_unions_of_labels(pair):
     spacing = (2.0, 1.0, 0.5)[: pair[0].ndim]
     whole, core = Region(name="whole", labels=(1, 2, 4)), Region(name="core", labels=(2, 9))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
@@ -67,7 +67,6 @@ def test_the_diameter_is_that_of_a_ball_or_a_disc():
 
 
 @given(pair=pairs, iou=st.sampled_from([0.0, 0.4]))
-@settings(deadline=None)
 def test_rows_add_up_to_the_metrics(pair, iou):
     prediction, reference = pair
     rows = rows_of(*pair, Matching(iou=iou))
@@ -92,7 +91,6 @@ def test_a_mask_without_a_voxel_has_no_rows():
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_a_table_comes_back_from_csv(pair):
     rows = rows_of(*pair)
     assert lesions_from_csv(lesions_to_csv(rows)) == rows
@@ -137,7 +135,6 @@ def test_bins_count_each_lesion_by_its_own_size():
 
 
 @given(lesions=st.integers(1, 200), share=st.floats(0, 1))
-@settings(deadline=None)
 def test_the_interval_of_the_recall_is_scipys_wilson_interval(lesions, share):
     found = round(share * lesions)
     (everything,) = by_size([row("reference", 1.0, matched=each < found) for each in range(lesions)], ())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_panoptic_quality
@@ -84,7 +84,6 @@ def two_of_three():
 
 
 @given(pair=pairs, matching=matchings)
-@settings(deadline=None)
 def test_all_agree_with_the_definition(pair, matching):
     prediction, reference = pair
     if prediction.any() and reference.any():
@@ -157,7 +156,6 @@ def test_panoptic_quality_agrees_with_monai(shape, seed):
 
 
 @given(pair=pairs, matching=matchings)
-@settings(deadline=None)
 def test_prediction_and_reference_trade_recall_and_precision(pair, matching):
     prediction, reference = pair
     if prediction.any() and reference.any():
@@ -169,7 +167,6 @@ def test_prediction_and_reference_trade_recall_and_precision(pair, matching):
 
 
 @given(pair=pairs, matching=matchings, axis=st.integers(0, 1))
-@settings(deadline=None)
 def test_mirror_images_and_padding_change_nothing(pair, matching, axis):
     if pair[0].any() and pair[1].any():
         values = score(*pair, matching)
@@ -178,7 +175,6 @@ def test_mirror_images_and_padding_change_nothing(pair, matching, axis):
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_panoptic_quality_is_recognition_times_segmentation(pair):
     if pair[0].any() and pair[1].any():
         values = score(*pair, Matching())
@@ -186,7 +182,6 @@ def test_panoptic_quality_is_recognition_times_segmentation(pair):
 
 
 @given(mask=shapes.flatmap(lambda shape: hnp.arrays(bool, shape)), matching=matchings)
-@settings(deadline=None)
 def test_the_truth_is_perfect(mask, matching):
     if mask.any():
         assert set(score(mask, mask, matching).values()) == {1.0}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,7 +29,6 @@ def filled(mask):
 
 
 @given(pair=pairs, spacing=spacings)
-@settings(deadline=None)
 def test_both_agree_with_filled_boxes(pair, spacing):
     if pair[0].any() and pair[1].any():
         prediction, reference = (filled(mask) for mask in pair)
@@ -39,7 +38,6 @@ def test_both_agree_with_filled_boxes(pair, spacing):
 
 
 @given(pair=pairs, spacing=spacings, margin=st.sampled_from([0.0, 0.3, 0.5, 1.0, 1.25, 3.7]))
-@settings(deadline=None)
 def test_containment_counts_the_centres_within_the_margin(pair, spacing, margin):
     prediction, reference = pair
     if prediction.any() and reference.any():
@@ -51,7 +49,6 @@ def test_containment_counts_the_centres_within_the_margin(pair, spacing, margin)
 
 
 @given(pair=pairs, spacing=spacings, axis=st.integers(0, 1), margin=st.sampled_from([0.0, 0.75, 2.0]))
-@settings(deadline=None)
 def test_mirror_images_and_padding_change_nothing(pair, spacing, axis, margin):
     if pair[0].any() and pair[1].any():
         for metric in (BoxIoU(), Containment(margin=margin)):
@@ -61,7 +58,6 @@ def test_mirror_images_and_padding_change_nothing(pair, spacing, axis, margin):
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_the_box_iou_does_not_say_which_mask_is_the_reference(pair):
     if pair[0].any() and pair[1].any():
         assert score(BoxIoU(), *pair) == pytest.approx(score(BoxIoU(), *pair[::-1]))

@@ -40,7 +40,7 @@ def noisy_pair(shape, seed):
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges, tolerance=tolerances)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_values_are_their_formulas_on_the_distances(pair, spacing, border, edge, tolerance):
     comparison = compared(pair, spacing, border=border, edge=edge)
     assume(all(each.distances.size for each in comparison.gaps))
@@ -59,7 +59,6 @@ def test_values_are_their_formulas_on_the_distances(pair, spacing, border, edge,
 
 
 @given(pair=pairs, spacing=spacings, percentile=st.sampled_from([0.0, 30.0, 50.0, 95.0, 100.0]))
-@settings(deadline=None)
 def test_percentiles_of_voxels_are_those_of_numpy(pair, spacing, percentile):
     comparison = compared(pair, spacing)
     assume(pair[0].any() and pair[1].any())
@@ -71,7 +70,6 @@ def test_percentiles_of_voxels_are_those_of_numpy(pair, spacing, percentile):
 
 
 @given(pair=pairs, spacing=spacings, percentile=st.sampled_from([1.0, 30.0, 50.0, 95.0, 100.0]))
-@settings(deadline=None)
 def test_percentiles_of_surface_elements_are_by_area(pair, spacing, percentile):
     comparison = compared(pair, spacing, border="surfels")
     assume(pair[0].any() and pair[1].any())
@@ -90,7 +88,6 @@ def test_percentiles_of_surface_elements_are_by_area(pair, spacing, percentile):
     distances=hnp.arrays(float, st.integers(1, 9), elements=st.sampled_from([0.0, 1.0, 1.5, 4.0])),
     percentile=st.floats(0, 100),
 )
-@settings(deadline=None)
 def test_the_linear_rule_by_weight_is_numpys_where_weights_are_nearly_equal(distances, percentile):
     from edgewise.metrics.borders import Directed
     from edgewise.metrics.surface import _percentile
@@ -133,7 +130,7 @@ def band(mask, spacing, edge, tolerance):
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges, tolerance=tolerances)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_bands_are_those_of_the_definition(pair, spacing, border, edge, tolerance):
     assume(pair[0].any() and pair[1].any())
     comparison = compared(pair, spacing, border=border, edge=edge)
@@ -159,7 +156,6 @@ def test_wide_bands_are_cut_at_the_image_only(shape, spacing, tolerance):
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges)
-@settings(deadline=None)
 def test_exchanging_the_masks_changes_nothing(pair, spacing, border, edge):
     one, other = (compared(each, spacing, border=border, edge=edge) for each in (pair, pair[::-1]))
     for metric in SYMMETRIC:
@@ -167,7 +163,6 @@ def test_exchanging_the_masks_changes_nothing(pair, spacing, border, edge):
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges)
-@settings(deadline=None)
 def test_equal_masks_are_perfect(pair, spacing, border, edge):
     comparison = compared((pair[0], pair[0]), spacing, border=border, edge=edge)
     for metric in SYMMETRIC:
@@ -175,7 +170,6 @@ def test_equal_masks_are_perfect(pair, spacing, border, edge):
 
 
 @given(pair=pairs, spacing=spacings, border=borders)
-@settings(deadline=None)
 def test_means_lie_below_the_root_mean_square_and_percentiles_below_the_maximum(pair, spacing, border):
     assume(pair[0].any() and pair[1].any())
     comparison = compared(pair, spacing, border=border)
@@ -189,7 +183,6 @@ def test_means_lie_below_the_root_mean_square_and_percentiles_below_the_maximum(
 
 
 @given(pair=pairs, spacing=spacings, border=borders)
-@settings(deadline=None)
 def test_assd_and_masd_lie_between_the_two_directed_means(pair, spacing, border):
     assume(pair[0].any() and pair[1].any())
     comparison = compared(pair, spacing, border=border)
@@ -199,7 +192,6 @@ def test_assd_and_masd_lie_between_the_two_directed_means(pair, spacing, border)
 
 
 @given(pair=pairs, spacing=spacings, border=borders, edge=edges)
-@settings(deadline=None)
 def test_a_larger_tolerance_forgives_more(pair, spacing, border, edge):
     comparison = compared(pair, spacing, border=border, edge=edge)
     values = [NSD(tolerance=each)(comparison) for each in (0.0, 0.5, 1.0, 3.0, 100.0)]
@@ -210,7 +202,6 @@ def test_a_larger_tolerance_forgives_more(pair, spacing, border, edge):
 
 
 @given(pair=pairs, spacing=spacings)
-@settings(deadline=None)
 def test_bands_without_a_tolerance_are_the_borders(pair, spacing):
     assume(pair[0].any() and pair[1].any())
     one, other = (mask & ~binary_erosion(mask) for mask in pair)

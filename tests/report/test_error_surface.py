@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -34,7 +34,6 @@ def volume(surface):
     return sum(np.einsum("ni,ni->", half[:, 0], np.cross(half[:, 1], half[:, 2])) / 6 for half in halves)
 
 
-@settings(deadline=None)
 @given(PAIRS, SPACINGS)
 def test_every_face_of_a_voxel_has_its_distance_to_the_border_of_the_reference(pair, spacing):
     prediction, reference = pair
@@ -47,7 +46,6 @@ def test_every_face_of_a_voxel_has_its_distance_to_the_border_of_the_reference(p
     assert sorted(surface.distances) == pytest.approx(sorted(expected), rel=1e-5)
 
 
-@settings(deadline=None)
 @given(PAIRS, SPACINGS)
 def test_the_largest_distance_is_the_directed_hausdorff_distance_of_the_metrics(pair, spacing):
     prediction, reference = pair
@@ -56,7 +54,6 @@ def test_the_largest_distance_is_the_directed_hausdorff_distance_of_the_metrics(
     assert surface_error(prediction, reference, spacing).distances.max() == pytest.approx(gaps.max(), rel=1e-5)
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_the_surface_is_closed_and_every_edge_is_passed_both_ways(pair):
     surface = surface_error(*pair, (1.0, 2.0, 3.0))
@@ -64,7 +61,6 @@ def test_the_surface_is_closed_and_every_edge_is_passed_both_ways(pair):
     assert all(count == edges[end, start] for (start, end), count in edges.items())
 
 
-@settings(deadline=None)
 @given(PAIRS, SPACINGS)
 def test_a_vertex_lies_between_the_voxels_that_it_parts(pair, spacing):
     mask, reference = pair

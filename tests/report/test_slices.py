@@ -76,7 +76,7 @@ def test_a_slice_that_only_a_prediction_has_is_there():
     assert set(stack.predictions[1][place]) == {1}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.booleans(), min_size=1, max_size=300), st.integers(0, 299))
 def test_slices_are_evenly_thinned_about_the_first_one_shown(seen, peak):
     areas = np.array(seen, int)

@@ -258,7 +258,7 @@ def test_a_report_on_one_run_is_one_page_with_pictures(road, edgewise, tmp_path)
     assert call.out.strip() == str(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<code>first</code>" in page
-    assert "data:image/png;base64," in page
+    assert "data:image/webp;base64," in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
 
 
@@ -268,7 +268,7 @@ def test_a_report_on_two_runs_says_which_is_better_or_that_it_cannot_tell(road, 
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<code>first</code>" in page
     assert "<code>second</code>" in page
-    assert "No difference was found in" in page
+    assert "No difference between the runs was found in" in page
     assert "too small to decide" in page
 
 

@@ -1,6 +1,8 @@
 """Every run against every other, on the cases both have."""
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -42,6 +44,7 @@ class Verdict:
         result: the paired comparison, first against second.
         p: its p-value, corrected for the number of verdicts in the family.
         correction: how it was corrected, such as "Holm"; empty for a family of one.
+        left_out: cases that only one of the two runs (or not every seed) has; they were not compared.
     """
 
     metric: str
@@ -52,52 +55,180 @@ class Verdict:
     result: PairedComparison
     p: float
     correction: str
+    left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why two runs were not compared in one metric, of one class or of all.
+
+    Attributes:
+        metric: column of the metric.
+        class_name: name of the class; empty where the reason holds for all.
+        first: name of one run.
+        second: name of the other run.
+        reason: in words.
+    """
+
+    metric: str
+    class_name: str
+    first: str
+    second: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Everything that was asked for: what could be compared, and what could not and why."""
+
+    verdicts: tuple[Verdict, ...]
+    refusals: tuple[Refusal, ...]
 
 
 def verdicts(results: Sequence[Results], metrics: Sequence[str] = PRIMARY) -> tuple[Verdict, ...]:
+    """The verdicts of `compared`, which also says what could not be compared."""
+    return compared(results, metrics).verdicts
+
+
+def compared(results: Sequence[Results], metrics: Sequence[str] = PRIMARY) -> Compared:
     """Paired comparisons of every pair of runs in the named metrics of every class, Holm-corrected together.
+
+    Two runs are compared on the cases that all seeds of both have. They are not compared in a metric that they define
+    differently (another tolerance, another border, another preset), that has no better side, or that is undefined in
+    some case under the policy for empty masks: leaving those cases out would flatter whoever caused them; nor in a
+    class that they call differently or whose references are of different sizes.
 
     Args:
         results: of at least two runs.
-        metrics: columns; those that a pair of runs does not share are left out.
+        metrics: columns.
+
+    Returns:
+        The verdicts, pair by pair and metric by metric, and the refusals.
     """
     found = [
-        verdict
+        entry
         for first, second in combinations(results, 2)
         for metric in metrics
-        if metric in first.definitions and metric in second.definitions
-        for verdict in _pair(first, second, metric)
+        for entry in _pair(first, second, metric)
     ]
-    corrected = holm([verdict.p for verdict in found])
-    correction = "Holm" if len(found) > 1 else ""
-    return tuple(replace(each, p=p, correction=correction) for each, p in zip(found, corrected, strict=True))
+    family = [entry for entry in found if isinstance(entry, Verdict)]
+    corrected = holm([verdict.p for verdict in family])
+    correction = "Holm" if len(family) > 1 else ""
+    return Compared(
+        verdicts=tuple(replace(each, p=p, correction=correction) for each, p in zip(family, corrected, strict=True)),
+        refusals=tuple(entry for entry in found if isinstance(entry, Refusal)),
+    )
 
 
-def _pair(first: Results, second: Results, metric: str) -> list[Verdict]:
-    facts = first.definitions[metric]
-    found = []
-    for index, name in _classes(first):
-        a, b = (_column(each, index, metric, str(facts["unit"])) for each in (first, second))
-        groups = {case: first.groups[case] for case in sorted(set(a) & set(b))}
-        if not groups:
+def scores_of(results: Results, class_index: int, metric: str) -> dict[str, tuple[float, ...]]:
+    """The settled value of each case that every seed has, one for each seed.
+
+    Args:
+        results: of one run.
+        class_index: value of the class.
+        metric: column.
+    """
+    facts = results.definitions.get(metric, {})
+    unit, better = str(facts.get("unit", "1")), str(facts.get("better", "lower"))
+    seeds = [
+        {
+            row.case: settled(row.values[metric], row.diagonal_mm, unit, better=better)
+            for row in rows
+            if row.class_index == class_index and metric in row.values
+        }
+        for rows in results.rows.values()
+    ]
+    shared = set.intersection(*(set(seed) for seed in seeds)) if seeds else set()
+    return {case: tuple(seed[case] for seed in seeds) for case in sorted(shared)}
+
+
+def cases_of(results: Results) -> set[str]:
+    """The cases that any seed of a run has."""
+    return {row.case for rows in results.rows.values() for row in rows}
+
+
+def classes_of(results: Sequence[Results]) -> list[tuple[int, str]]:
+    """Value and name of every class that any run has, by value; the first run that names it decides."""
+    names: dict[int, str] = {}
+    for each in results:
+        for rows in each.rows.values():
+            for row in rows:
+                names.setdefault(row.class_index, row.class_name)
+    return sorted(names.items())
+
+
+def _pair(first: Results, second: Results, metric: str) -> Iterator[Verdict | Refusal]:
+    pair = {"metric": metric, "first": first.name, "second": second.name}
+    reason = obstacle(first, second, metric)
+    if reason:
+        yield Refusal(**pair, class_name="", reason=reason)
+        return
+    for index, name in classes_of([first, second]):
+        a, b = (scores_of(each, index, metric) for each in (first, second))
+        if not a and not b:
+            continue  # the definitions give this class other metrics
+        shared = sorted(set(a) & set(b))
+        reason = _hindrance([first, second], index, [a, b], shared)
+        if reason:
+            yield Refusal(**pair, class_name=name, reason=reason)
             continue
-        result = paired({c: a[c] for c in groups}, {c: b[c] for c in groups}, groups, better=facts["better"])
-        pair = {"first": first.name, "second": second.name}
-        found.append(
-            Verdict(metric=metric, class_index=index, class_name=name, **pair, result=result, p=result.p, correction="")
+        result = paired(
+            {case: a[case] for case in shared},
+            {case: b[case] for case in shared},
+            {case: first.groups[case] for case in shared},
+            better=first.definitions[metric]["better"],
         )
-    return found
+        left_out = len((cases_of(first) | cases_of(second)) - set(shared))
+        yield Verdict(
+            **pair, class_index=index, class_name=name, result=result, p=result.p, correction="", left_out=left_out
+        )
 
 
-def _classes(results: Results) -> list[tuple[int, str]]:
-    return sorted({(row.class_index, row.class_name) for rows in results.rows.values() for row in rows})
+def obstacle(first: Results, second: Results, metric: str) -> str:
+    """Why a metric cannot be compared at all; empty where it can."""
+    missing = [each.name for each in (first, second) if metric not in each.definitions]
+    if missing:
+        return f"{' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no such metric"
+    a, b = (first.definitions[metric], second.definitions[metric])
+    different = [key for key in dict.fromkeys([*a, *b]) if key != "set" and a.get(key) != b.get(key)]
+    if different:
+        key = "definition" if "definition" in different else different[0]
+        told = f"{key}: " if key != "definition" else ""
+        return f"the runs define it differently. {told}{first.name}: {a.get(key)} {second.name}: {b.get(key)}"
+    if a.get("better") not in {"higher", "lower", "zero"}:
+        return "it has no better side"
+    return ""
 
 
-def _column(results: Results, index: int, metric: str, unit: str) -> dict[str, float]:
-    """The value of each case, the mean over seeds."""
-    values: dict[str, list[float]] = {}
+def _hindrance(
+    results: Sequence[Results], index: int, scores: Sequence[Mapping[str, Sequence[float]]], shared: Sequence[str]
+) -> str:
+    """Why a class cannot be compared; empty where it can."""
+    names = [dict(classes_of([each])).get(index, "") for each in results]
+    if not shared:
+        return "the runs have no case of this class in common"
+    if names[0] != names[1] and not any(re.fullmatch(r"class \d+", name) for name in names):
+        return f"class {index} is {names[0]!r} in {results[0].name} and {names[1]!r} in {results[1].name}"
+    undefined = [case for case in shared if not all(math.isfinite(v) for each in scores for v in each[case])]
+    if undefined:
+        of = f"in {len(undefined)} of {len(shared)} cases ({_listed(undefined)})"
+        return f"it is undefined {of}, and leaving them out would flatter whoever caused them"
+    sizes = [_reference_sizes(each, index) for each in results]
+    other = [case for case in shared if sizes[0][case] != sizes[1][case]]
+    if other:
+        return f"the references differ in {len(other)} of {len(shared)} cases ({_listed(other)})"
+    return ""
+
+
+def _reference_sizes(results: Results, index: int) -> dict[str, set[int]]:
+    """The number of reference voxels of each case; one, unless the seeds were scored against different references."""
+    sizes: dict[str, set[int]] = {}
     for rows in results.rows.values():
         for row in rows:
-            if row.class_index == index and metric in row.values:
-                values.setdefault(row.case, []).append(settled(row.values[metric], row.diagonal_mm, unit))
-    return {case: sum(found) / len(found) for case, found in values.items()}
+            if row.class_index == index:
+                sizes.setdefault(row.case, set()).add(row.reference_voxels)
+    return sizes
+
+
+def _listed(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:5]) + (", ..." if len(cases) > 5 else "")

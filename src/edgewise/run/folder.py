@@ -134,6 +134,21 @@ class RunFolder:
         return value
 
 
+def runs_in(path: Path) -> list[Path]:
+    """`path` itself if it is a run folder, else the run folders that lie in it.
+
+    Raises:
+        RunError: there are none.
+    """
+    if RunFolder(path=path).experiment.exists():
+        return [path]
+    below = sorted(experiment.parent for experiment in path.glob("*/experiment.yaml"))
+    if not below:
+        problem = "it is no run folder and holds none" if path.is_dir() else "there is no such folder"
+        raise RunError(f"{path}: {problem}. Pass a folder made by `edgewise fit`.")
+    return below
+
+
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
     """Write a mapping as YAML, in its own order; short lists stay on one line."""
     write_text(

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from edgewise.compare.ranks import RankStability, rank_stability
-from edgewise.compare.runs import PRIMARY, Refusal, Results, classes_of, compared
+from edgewise.compare.ranks import rankings
+from edgewise.compare.runs import Refusal, Results, compared
 from edgewise.data import layouts
 from edgewise.data.case import CaseFiles
 from edgewise.data.folders import by_id
@@ -17,10 +17,7 @@ from edgewise.metrics.cases import from_csv
 from edgewise.report.methods import methods
 from edgewise.report.page import told_apart, write
 from edgewise.report.records import PanelCase, RunRecord, read_run
-from edgewise.run.folder import RunFolder
-
-RANKED = 3
-"""Runs from which on a ranking says more than the comparison of two."""
+from edgewise.run.folder import RunFolder, runs_in
 
 
 def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
@@ -33,13 +30,13 @@ def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
     Raises:
         RunError: a folder is no run and holds none.
     """
-    folders = list(dict.fromkeys(folder for path in runs for folder in _runs_in(path)))
+    folders = list(dict.fromkeys(folder for path in runs for folder in runs_in(path)))
     records = told_apart([read_run(folder, _loader(RunFolder(path=folder))) for folder in folders])
     target = runs[0] / "report.html" if out == "run" else out
     results, unread = grouped(records)
     found = compared(results)
     refusals = (*found.refusals, *(unread if len(records) > 1 else ()))
-    write(records, target, found.verdicts, refusals, stabilities(results))
+    write(records, target, found.verdicts, refusals, rankings(results))
     return target
 
 
@@ -65,30 +62,6 @@ def _pooled(name: str, seeds: Sequence[Results]) -> list[Results]:
     if len(rows) < len(seeds) or any(each.definitions != seeds[0].definitions for each in seeds):
         return list(seeds)
     return [replace(seeds[0], name=name, rows=rows, groups=groups)] if seeds else []
-
-
-def stabilities(results: Sequence[Results]) -> list[RankStability]:
-    """How stable the order of three or more runs is, in every metric and class in which all of them can be ranked."""
-    if len(results) < RANKED:
-        return []
-    found = []
-    for metric in PRIMARY:
-        facts = [each.definitions.get(metric) for each in results]
-        for index, _ in classes_of(results) if all(each == facts[0] for each in facts) else []:
-            try:
-                found.append(rank_stability(results, metric, index))
-            except DataError:
-                continue  # a run has no such metric, or an undefined value: the verdicts say so
-    return found
-
-
-def _runs_in(path: Path) -> list[Path]:
-    if (path / "experiment.yaml").exists():
-        return [path]
-    below = sorted(p.parent for p in path.glob("*/experiment.yaml"))
-    if not below:
-        raise RunError(f"{path} is no run folder and holds none. Pass a folder made by `edgewise fit`.")
-    return below
 
 
 def _loader(folder: RunFolder) -> Callable[[str], PanelCase]:

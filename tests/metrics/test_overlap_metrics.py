@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_iou, get_confusion_matrix
@@ -27,7 +27,6 @@ def overlap(prediction, reference, spacing=SPACING):
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_values_are_those_of_the_four_counts(pair):
     p, r = pair
     assume(p.any() and r.any())
@@ -62,7 +61,6 @@ def test_agrees_with_monai(shape):
 
 
 @given(pair=pairs)
-@settings(deadline=None)
 def test_laws_between_them(pair):
     one, other = overlap(*pair), overlap(*pair[::-1])
     assert one["dice"] == pytest.approx(2 * one["jaccard"] / (1 + one["jaccard"]))
@@ -74,7 +72,6 @@ def test_laws_between_them(pair):
 
 
 @given(mask=shapes.flatmap(lambda shape: hnp.arrays(bool, shape)))
-@settings(deadline=None)
 def test_a_structure_that_was_missed_or_invented_keeps_its_volume(mask):
     assume(mask.any())
     none, volume = np.zeros_like(mask), mask.sum() * np.prod(SPACING[: mask.ndim]) / 1000
