@@ -440,9 +440,9 @@ def test_maps_refuses_a_file_that_holds_no_labels(data, edgewise, tmp_path):
 
 
 def test_report_wants_a_run(data, edgewise, tmp_path):
-    for folder in (data, tmp_path / "nowhere"):
+    for folder, problem in ((data, "is no run"), (tmp_path / "nowhere", "there is no such folder")):
         call = edgewise("report", folder, "--out", tmp_path / "page.html")
-        require_one_message(call, 2, folder.name, "there is no such folder", "edgewise fit")
+        require_one_message(call, 2, folder.name, problem, "edgewise fit")
     assert not (tmp_path / "page.html").exists()
 
 
