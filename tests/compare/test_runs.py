@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgewise.compare.runs import Refusal, Results, compared, scores_of, verdicts
+from edgewise.compare.runs import Refusal, Results, compared, scores_of
 from edgewise.compare.statistics import holm, paired
 from edgewise.metrics.cases import Row
 from edgewise.metrics.presets import named
@@ -40,7 +40,7 @@ def three():
 
 
 def test_p_values_are_corrected_over_metrics_and_pairs_together(three):
-    found = verdicts(three, ["dice", "hd95"])
+    found = compared(three, ["dice", "hd95"]).verdicts
     assert [(v.first, v.second, v.metric) for v in found[:3]] == [
         ("a", "b", "dice"),
         ("a", "b", "hd95"),
@@ -49,17 +49,17 @@ def test_p_values_are_corrected_over_metrics_and_pairs_together(three):
     assert len(found) == 6
     assert [v.p for v in found] == list(holm([v.result.p for v in found]))
     assert {v.correction for v in found} == {"Holm"}
-    assert verdicts(three[:2], ["dice"])[0].correction == ""
+    assert compared(three[:2], ["dice"]).verdicts[0].correction == ""
 
 
 def test_a_verdict_is_the_paired_comparison_of_the_cases(three):
     a, b = ({r.case: r.values["dice"] for r in each.rows["0"]} for each in three[:2])
-    assert verdicts(three[:2], ["dice"])[0].result == paired(a, b)
+    assert compared(three[:2], ["dice"]).verdicts[0].result == paired(a, b)
 
 
 def test_runs_are_compared_on_the_cases_both_have_and_the_others_are_counted(three):
     fewer = replace(three[0], rows={"0": three[0].rows["0"][:15]})
-    (found,) = verdicts([fewer, three[1]], ["dice"])
+    (found,) = compared([fewer, three[1]], ["dice"]).verdicts
     assert (found.result.cases, found.left_out) == (15, 5)
 
 
@@ -67,13 +67,13 @@ def test_a_case_needs_every_seed(three):
     rows = three[0].rows["0"]
     seeds = replace(three[0], rows={"0": rows, "1": rows[1:]})
     assert len(scores_of(seeds, 1, "dice")) == 19
-    (found,) = verdicts([seeds, three[1]], ["dice"])
+    (found,) = compared([seeds, three[1]], ["dice"]).verdicts
     assert (found.result.cases, found.result.seeds, found.left_out) == (19, (2, 1), 1)
 
 
 def test_cases_of_one_patient_count_once(three):
     groups = {case: f"patient {int(case[1:]) // 2}" for case in three[0].groups}
-    found = verdicts([replace(each, groups=groups) for each in three[:2]], ["dice"])
+    found = compared([replace(each, groups=groups) for each in three[:2]], ["dice"]).verdicts
     assert found[0].result.groups == 10
 
 
@@ -84,7 +84,7 @@ def test_a_missed_structure_counts_the_diagonal():
         name="missed",
         rows={"0": (full.rows["0"][0], row("p01", {"dice": 0.0, "hd95": math.inf}, empty="prediction"))},
     )
-    found = {v.metric: v.result for v in verdicts([full, missed], ["dice", "hd95"])}
+    found = {v.metric: v.result for v in compared([full, missed], ["dice", "hd95"]).verdicts}
     assert found["hd95"].mean_b == (2.0 + 300.0) / 2
     assert found["dice"].mean_b == 0.45
 
@@ -112,7 +112,7 @@ def test_what_is_defined_differently_is_not_compared(facts, reason):
 
 def test_the_name_of_a_preset_alone_is_no_difference():
     medpy = {column: {**facts, "set": "medpy"} for column, facts in FACTS.items()}
-    assert len(verdicts([made("a", [0.9, 0.8]), made("b", [0.8, 0.7], facts=medpy)], ["dice"])) == 1
+    assert len(compared([made("a", [0.9, 0.8]), made("b", [0.8, 0.7], facts=medpy)], ["dice"]).verdicts) == 1
 
 
 def test_medpy_is_not_compared_with_the_default_where_they_differ():
@@ -151,7 +151,7 @@ def test_other_classes_of_one_number_are_not_compared():
     a, b = made("a", [0.9, 0.8]), made("b", [0.8, 0.7], class_name="spleen")
     assert "class 1 is 'liver' in a and 'spleen' in b" in only_refusal(compared([a, b], ["dice"])).reason
     unnamed = made("c", [0.8, 0.7], class_name="class 1")
-    assert len(verdicts([a, unnamed], ["dice"])) == 1
+    assert len(compared([a, unnamed], ["dice"]).verdicts) == 1
 
 
 def test_a_class_without_the_metric_on_both_sides_is_no_matter():

@@ -14,6 +14,7 @@ from numpy import ndarray
 from scipy import stats
 
 from edgewise.errors import DataError
+from edgewise.metrics.shares import wilson
 
 Curve: TypeAlias = Sequence[tuple[int, float]]
 """Step (or epoch) and Dice of each validation, steps rising."""
@@ -187,8 +188,6 @@ def failure_rate(values: Sequence[float], level: float) -> Rate:
     Raises:
         DataError: there are no values, or one is not between 0 and 1.
 
-    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
-
     Example:
         >>> rate = failure_rate([0.0, 0.9, 0.9, 0.8], 0.5)
         >>> rate.share, [round(end, 3) for end in rate.interval]
@@ -196,10 +195,7 @@ def failure_rate(values: Sequence[float], level: float) -> Rate:
     """
     _require_shares(values)
     count = sum(value < level for value in values)
-    ends = stats.binomtest(count, len(values)).proportion_ci(method="wilson")
-    # The ends are 0 and 1 on paper where no run or every run failed; rounding leaves them a hair inside or outside.
-    low, high = (0.0 if not count else float(ends.low)), (1.0 if count == len(values) else float(ends.high))
-    return Rate(count=count, total=len(values), share=count / len(values), interval=(low, high))
+    return Rate(count=count, total=len(values), share=count / len(values), interval=wilson(count, len(values)))
 
 
 def fluctuation(curve: Curve, warm_up: int) -> Fluctuation:

@@ -85,11 +85,6 @@ class Compared:
     refusals: tuple[Refusal, ...]
 
 
-def verdicts(results: Sequence[Results], metrics: Sequence[str] = PRIMARY) -> tuple[Verdict, ...]:
-    """The verdicts of `compared`, which also says what could not be compared."""
-    return compared(results, metrics).verdicts
-
-
 def compared(results: Sequence[Results], metrics: Sequence[str] = PRIMARY) -> Compared:
     """Paired comparisons of every pair of runs in the named metrics of every class, Holm-corrected together.
 
@@ -184,13 +179,18 @@ def _pair(first: Results, second: Results, metric: str) -> Iterator[Verdict | Re
         )
 
 
+def meaning(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be alike for two columns to mean the same: all but the name of the set that they come from."""
+    return {key: value for key, value in facts.items() if key != "set"}
+
+
 def obstacle(first: Results, second: Results, metric: str) -> str:
     """Why a metric cannot be compared at all; empty where it can."""
     missing = [each.name for each in (first, second) if metric not in each.definitions]
     if missing:
         return f"{' and '.join(missing)} {'have' if len(missing) > 1 else 'has'} no such metric"
-    a, b = (first.definitions[metric], second.definitions[metric])
-    different = [key for key in dict.fromkeys([*a, *b]) if key != "set" and a.get(key) != b.get(key)]
+    a, b = (meaning(each.definitions[metric]) for each in (first, second))
+    different = [key for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
     if different:
         key = "definition" if "definition" in different else different[0]
         told = f"{key}: " if key != "definition" else ""

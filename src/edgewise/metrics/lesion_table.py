@@ -13,6 +13,7 @@ import numpy as np
 from edgewise.metrics.cases import read_rows
 from edgewise.metrics.comparison import Comparison
 from edgewise.metrics.components import ANY_OVERLAP, Lesions, Matching, lesions
+from edgewise.metrics.shares import wilson
 
 Side: TypeAlias = Literal["reference", "prediction"]
 COLUMNS = ("case", "class", "class_name", "mask", "number", "volume_ml", "diameter_mm", "matched", "dice")
@@ -195,7 +196,7 @@ def _size_bin(name: str, rows: Sequence[LesionRow]) -> SizeBin:
     references = [row for row in rows if row.mask == "reference"]
     predictions = [row for row in rows if row.mask == "prediction"]
     found, true = (sum(row.matched for row in side) for side in (references, predictions))
-    low, high = _wilson(found, len(references))
+    low, high = wilson(found, len(references))
     return SizeBin(
         name=name,
         references=len(references),
@@ -212,13 +213,3 @@ def _size_bin(name: str, rows: Sequence[LesionRow]) -> SizeBin:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
-
-
-def _wilson(found: int, lesions: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    if not lesions:
-        return 0.0, 1.0
-    from scipy import stats  # takes half a second, which scoring without a report need not wait
-
-    ends = stats.binomtest(found, lesions).proportion_ci(method="wilson")
-    return float(ends.low), float(ends.high)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from edgewise.compare.runs import meaning
 from edgewise.report.records import RunRecord, Score
 from edgewise.report.words import counted
 
@@ -22,8 +23,7 @@ def conflicts(records: Sequence[RunRecord]) -> dict[str, str]:
         for record in records:
             facts = record.definitions.get(name)
             if facts is not None:
-                compared = sorted((str(key), repr(value)) for key, value in facts.items() if key != "set")
-                said.setdefault(repr(compared), []).append(record.name)
+                said.setdefault(repr(sorted(meaning(facts).items(), key=str)), []).append(record.name)
         if len(said) > 1:
             sets = {record.name: str(record.definitions.get(name, {}).get("set", "unnamed")) for record in records}
             parts = [f"{', '.join(runs)} ({sets[runs[0]]})" for runs in said.values()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgewise.compare.convergence import Rate, distribution, failure_rate, first_reaching, fluctuation
-from edgewise.report.figures import reach
+from edgewise.report.figures import reached
 from edgewise.report.methods import Method, methods
 from edgewise.report.records import RunRecord
 
@@ -48,21 +48,19 @@ class Converged:
     failures: Rate
     fluctuation: float
 
+    @property
+    def arrived(self) -> bool:
+        """Most trainings came near the best Dice."""
+        return math.isfinite(self.first)
+
 
 def converged(records: Sequence[RunRecord]) -> tuple[Level, list[Converged]]:
     """The trainings of every method; methods of which no Dice is known are left out."""
-    reached = {
-        number: [value for run in method.runs if 0 <= (value := reach(records[run])) <= 1]
-        for number, method in enumerate(methods(records))
-    }
-    best = max((statistics.fmean(values) for values in reached.values() if values), default=math.nan)
+    known = {number: values for number, values in reached(records).items() if values}
+    best = max((statistics.fmean(values) for values in known.values()), default=math.nan)
     level = Level(near=NEAR * best, failed=FAILED * best)
-    rows = [
-        _row(records, (number, method), reached[number], level)
-        for number, method in enumerate(methods(records))
-        if reached[number]
-    ]
-    return level, rows
+    every = methods(records)
+    return level, [_row(records, (number, every[number]), values, level) for number, values in known.items()]
 
 
 def _row(

@@ -40,14 +40,10 @@ def dice_curves(records: Sequence[RunRecord]) -> str:
 
 def convergence(records: Sequence[RunRecord]) -> str:
     """F(d), the share of a method's runs whose Dice is at most d, as inline SVG; empty without three runs of one."""
-    reached = {
-        number: [value for run in method.runs if 0 <= (value := reach(records[run])) <= 1]
-        for number, method in enumerate(methods(records))
-    }
-    reached = {number: values for number, values in reached.items() if len(values) >= ENOUGH}
+    known = {number: values for number, values in reached(records).items() if len(values) >= ENOUGH}
 
     def paint(axes: Any) -> None:
-        for number, values in reached.items():
+        for number, values in known.items():
             found = distribution(values)
             levels, shares = [0.0, *found.levels, 1.0], [0.0, *found.shares, 1.0]
             axes.step(levels, shares, where="post", lw=1.8, **line(number))
@@ -55,7 +51,15 @@ def convergence(records: Sequence[RunRecord]) -> str:
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.03)
 
-    return chart(paint, "convergence", "Share of runs whose Dice is at most a level") if reached else ""
+    return chart(paint, "convergence", "Share of runs whose Dice is at most a level") if known else ""
+
+
+def reached(records: Sequence[RunRecord]) -> dict[int, list[float]]:
+    """What the runs of every method reached, by the number of the method; without runs that have no Dice."""
+    return {
+        number: [value for run in method.runs if 0 <= (value := reach(records[run])) <= 1]
+        for number, method in enumerate(methods(records))
+    }
 
 
 def reach(record: RunRecord) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgewise.compare.runs import Verdict
-from edgewise.report.words import ALPHA, Metric, chance
+from edgewise.report.words import ALPHA, Metric, bare_chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ def _branch(verdict: Verdict, metric: Metric, places: tuple[float, float, float]
         winner=_winner(verdict, metric),
         advantage=_signed(metric, middle) + unit,
         interval=f"[{_signed(metric, low)}, {_signed(metric, high)}]" if math.isfinite(sum(result.interval)) else "",
-        p=_p(verdict.p),
+        p=bare_chance(verdict.p),
         tally=f"{result.wins} / {result.ties} / {result.losses}",
         places=places,
     )
@@ -166,9 +166,9 @@ def _numbers(verdict: Verdict, metric: Metric) -> dict[str, str]:
         "Difference": _signed(metric, result.difference),
         "95 % interval": f"[{_signed(metric, low)}, {_signed(metric, high)}]",
         "Median difference": _signed(metric, result.median_difference),
-        "p, permutation": _p(result.p),
-        "p, corrected": _p(verdict.p),
-        "p, Wilcoxon": _p(result.wilcoxon_p),
+        "p, permutation": bare_chance(result.p),
+        "p, corrected": bare_chance(verdict.p),
+        "p, Wilcoxon": bare_chance(result.wilcoxon_p),
         "Effect size d": _two(result.standardised),
         "Rank-biserial r": _two(result.rank_biserial),
         "Won / tied / lost": f"{result.wins} / {result.ties} / {result.losses}",
@@ -177,10 +177,6 @@ def _numbers(verdict: Verdict, metric: Metric) -> dict[str, str]:
         "Seeds": " and ".join(str(count) for count in result.seeds),
         "Left out": str(verdict.left_out),
     }
-
-
-def _p(value: float) -> str:
-    return chance(value).removeprefix("p = ").removeprefix("p ")
 
 
 def _two(value: float) -> str:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from edgewise.compare.ranks import RankStability
 from edgewise.compare.runs import Refusal, Verdict
 from edgewise.files import write_text
+from edgewise.metrics.scoring import name_of
 from edgewise.report import cautions, converging, distributions, figures, settings, sizes, tables, words
 from edgewise.report.explained import explained
 from edgewise.report.forest import forest, statistics
@@ -62,6 +63,7 @@ def _render(
         lstrip_blocks=True,
     )
     metrics = words.metrics(runs)
+    names = tables.class_names(runs)
     shown, failed = pictures(runs, tables.chosen(runs), viewers)
     return environment.get_template("page.html").render(
         title=_title(runs),
@@ -69,12 +71,14 @@ def _render(
         colours=palette(runs),
         plain=plain,
         pictures=shown,
-        classes=tables.class_names(runs)[1:],
+        classes=names[1:],
         failures=_merged([*_failures(runs), *failed]),
         notes=[(run.name, words.shortened(note, _root(run))) for run in runs for note in run.journal.notes],
         **_judged(runs, metrics, verdicts),
         refusals=_refused(refusals, metrics),
-        ranks=[(_metric(metrics, each.metric), _class(runs, each.class_index), each) for each in ranks],
+        ranks=[
+            (_metric(metrics, each.metric), name_of(each.class_index, tables.class_names(runs)), each) for each in ranks
+        ],
         **_measured(runs, metrics),
         **_drawn(runs, metrics),
         **_set_up(runs),
@@ -143,7 +147,8 @@ def _measured(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str,
 
 def _drawn(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str, Any]:
     """The charts."""
-    chosen = [(metric, label) for metric in tables.primary(metrics) for label in _labels(runs)]
+    names = tables.class_names(runs)
+    chosen = [(metric, label) for metric in tables.primary(metrics) for label in range(1, len(names))]
     strips = [(metric, label, distributions.strip(runs, metric, label)) for metric, label in chosen]
     curves = [(metric, label, distributions.cumulative(runs, metric, label)) for metric, label in chosen]
     level, converged = converging.converged(runs)
@@ -151,9 +156,8 @@ def _drawn(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str, An
         "charts": list(_charts(runs)),
         "level": level,
         "converged": converged,
-        "infinite": math.inf,
-        "strips": [(metric, _class(runs, label), Markup(svg)) for metric, label, svg in strips if svg],
-        "cumulative": [(metric, _class(runs, label), Markup(svg)) for metric, label, svg in curves if svg],
+        "strips": [(metric, name_of(label, names), Markup(svg)) for metric, label, svg in strips if svg],
+        "cumulative": [(metric, name_of(label, names), Markup(svg)) for metric, label, svg in curves if svg],
     }
 
 
@@ -166,15 +170,6 @@ def _set_up(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "repeats": [settings.repeat(run) for run in runs],
         "machines": settings.machines(runs),
     }
-
-
-def _labels(runs: Sequence[RunRecord]) -> range:
-    return range(1, len(tables.class_names(runs)))
-
-
-def _class(runs: Sequence[RunRecord], label: int) -> str:
-    names = tables.class_names(runs)
-    return names[label] if label < len(names) else f"class {label}"
 
 
 def _metric(metrics: Sequence[Metric], name: str) -> Metric:

@@ -9,10 +9,12 @@ from markupsafe import Markup
 from numpy import ndarray
 
 from edgewise.errors import EdgewiseError
+from edgewise.metrics.scoring import name_of
 from edgewise.report import slices, surface_picture, viewer
 from edgewise.report.error_surface import Surface, surface_error
 from edgewise.report.records import PanelCase, RunRecord
 from edgewise.report.slices import Stack
+from edgewise.report.tables import class_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ def _in_3d(shown: ShownCase, loaded: Sequence[Loaded], folder: Path) -> tuple[Sh
     """Write the page of a case in 3D; the case with its address, or why there is none."""
     scene = viewer.Scene(
         case=shown.case,
-        classes=max((run.classes for _, run, _ in loaded), key=len),
+        classes=class_names([run for _, run, _ in loaded]),
         runs=tuple((run.name, found) for _, run, found in loaded),
     )
     try:
@@ -127,7 +129,7 @@ def _shown(chosen: tuple[str, str, float], loaded: Sequence[Loaded]) -> ShownCas
     title, case, dice = chosen
     stacks = slices.stacks([found for _, _, found in loaded])
     label = _worst_class([found for _, _, found in loaded])
-    name = _class_name(label, loaded) if label else ""
+    name = name_of(label, class_names([run for _, run, _ in loaded])) if label else ""
     surfaces, bar = _surfaces(loaded, label, f"{case}, error surface of {name}") if label else ([], Markup(""))
     return ShownCase(
         title=title,
@@ -157,11 +159,6 @@ def _shown(chosen: tuple[str, str, float], loaded: Sequence[Loaded]) -> ShownCas
 def _scores(run: RunRecord, case: str) -> list[tuple[str, float]]:
     scores = [score for score in run.scores if score.case == case and "dice" in score.values]
     return [(run.classes[score.label], score.values["dice"]) for score in scores]
-
-
-def _class_name(label: int, loaded: Sequence[Loaded]) -> str:
-    names = max((run.classes for _, run, _ in loaded), key=len)
-    return names[label] if label < len(names) else f"class {label}"
 
 
 def _worst_class(cases: Sequence[PanelCase]) -> int:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from markupsafe import Markup
 
 from edgewise.compare.runs import Verdict
 from edgewise.metrics.base import Better
+from edgewise.metrics.presets import named
 from edgewise.report.records import RunRecord
 
 INITIALS = ("voe", "rvd", "hd", "hd95", "assd", "masd", "msd", "rmsd", "nsd", "pq", "sq", "rq")
@@ -20,10 +22,6 @@ TITLES = {name: name.upper() for name in INITIALS} | {
     "boundary_iou": "Boundary IoU",
     "box_iou": "Box IoU",
 }
-LENGTHS = ("hd", "hd95", "assd", "masd", "msd", "rmsd")
-LOWER_UNITS = ("mm", "ml", "s")
-BETTER: Mapping[str, Better] = {"voe": "lower", "rvd": "zero", "volume_difference": "zero", "volume": "neither"}
-"""What runs that say nothing about a column are taken to mean by it."""
 READING: Mapping[Better, str] = {
     "higher": "higher is better",
     "lower": "lower is better",
@@ -86,14 +84,23 @@ def metrics(records: Sequence[RunRecord]) -> list[Metric]:
 
 
 def metric(name: str, facts: Mapping[str, Any]) -> Metric:
-    """How to read the column `name`, of which a summary says `facts`: unit, direction, definition."""
-    unit = str(facts.get("unit", "mm" if name in LENGTHS else "ml" if name.startswith("volume") else ""))
+    """How to read the column `name`, of which a summary says `facts`: unit, direction, definition.
+
+    What the facts leave out is what the default definitions say of the column.
+    """
+    usual = _usual().get(name, {})
+    unit = str(facts.get("unit", usual.get("unit", "1")))
     unit = "" if unit in {"1", "none", "None"} else unit
     said = str(facts.get("better", facts.get("direction", ""))).split(" ", maxsplit=1)[0]
     known: dict[str, Better] = {better: better for better in READING}
-    better = known.get(said) or BETTER.get(name) or ("lower" if unit in LOWER_UNITS else "higher")
+    better = known.get(said) or usual.get("better") or ("lower" if unit else "higher")
     title = TITLES.get(name, name.replace("_", " ").capitalize())
     return Metric(name=name, title=title, unit=unit, better=better, definition=facts)
+
+
+@cache
+def _usual() -> dict[str, dict[str, Any]]:
+    return named("default").facts()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +270,11 @@ def chance(p: float) -> str:
     if math.isnan(p):
         return "p unknown"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def bare_chance(p: float) -> str:
+    """A p-value for a column that is called p: "0.004", "< 0.001"."""
+    return chance(p).removeprefix("p = ").removeprefix("p ")
 
 
 def counted(count: int, noun: str) -> str:

@@ -79,6 +79,12 @@ class Evaluation:
         """Aggregates, definitions and failures, ready for JSON."""
         return summarise(self.rows, self.definitions, policy) | {"failures": dict(self.failures)}
 
+    def write(self, table: Path, lesions: Path, summary: Path, policy: Policy = "worst") -> None:
+        """Write the table of cases (the ending chooses its format), the table of lesions, and the summary as JSON."""
+        write_table(table, self.rows)
+        write_text(lesions, lesions_to_csv(self.lesions))
+        write_json(summary, self.summary(policy))
+
 
 def evaluate(predictions: Path, references: Path, out: Path | Literal["none"], wanted: Wanted) -> Mapping[str, str]:
     """Match masks by name, score them, print a table, and write files if asked.
@@ -108,11 +114,9 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"], w
     if not result.rows:
         reason = next(iter(result.failures.values()), "")
         raise DataError(f"{references}: no case could be scored. {reason}")
-    summary = result.summary(wanted.policy)
     if out != "none":
-        write_table(out, result.rows)
-        write_text(out.with_suffix(".lesions.csv"), lesions_to_csv(result.lesions))
-        write_json(out.with_suffix(".json"), summary)
+        result.write(out, out.with_suffix(".lesions.csv"), out.with_suffix(".json"), wanted.policy)
+    summary = result.summary(wanted.policy)
     if wanted.output == "json":
         print(json.dumps(summary, indent=1))  # noqa: T201
     else:

@@ -1,7 +1,6 @@
 """The files of a run folder."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 
 from edgewise.errors import OutputError, RunError
-from edgewise.files import output_folder, write_text
+from edgewise.files import finite, output_folder, write_text
 from edgewise.training.records import UNITS, Record
 
 
@@ -189,14 +188,7 @@ class Journal:
 
 
 def _line(event: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(event))
-
-
-def _finite(value: Any) -> Any:
-    """Without infinities and NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(event))
 
 
 def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,18 +4,18 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-PRIMARY = ("dice", "hd95", "nsd", "assd", "lesion_f1")
+from edgewise.report.words import ARROWS, READING
+
+TELLING = ("dice", "hd95", "nsd", "assd", "lesion_f1")
 """What is printed of many metrics: an overlap, three boundary metrics, one that counts lesions."""
 FEW = 16
 """So many metrics are all printed."""
-ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0", "neither": ""}
-DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "zero": "0 is best", "neither": "describes"}
 EMPTY = {"both_empty": "both empty", "prediction_empty": "missed", "reference_empty": "invented"}
 
 
 def main_columns(columns: Sequence[str]) -> tuple[str, ...]:
     """Those of the columns that are worth printing where nobody chose."""
-    return tuple(columns) if len(columns) <= FEW else tuple(each for each in PRIMARY if each in columns)
+    return tuple(columns) if len(columns) <= FEW else tuple(each for each in TELLING if each in columns)
 
 
 def show(summary: Mapping[str, Any], columns: Sequence[str], left_out: str) -> None:
@@ -70,7 +70,7 @@ def _lines(summary: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
         numbers, unit = entry[column], _unit(facts)
         mean, median, sd = (_number(numbers[key], unit) for key in ("mean", "median", "std"))
         counts = ", ".join([f"{numbers['used']} of {numbers['cases']} cases", *_empty(numbers)])
-        direction = DIRECTIONS[facts["better"]]
+        direction = READING[facts["better"]]
         yield f"{entry['name']}: {column} mean {mean}, median {median}, sd {sd}; {counts} ({direction})"
 
 

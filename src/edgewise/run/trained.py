@@ -16,7 +16,6 @@ from edgewise.data.transform import restore, transform
 from edgewise.data.volumes import suffix_of
 from edgewise.errors import EdgewiseError, OutputError, RunError
 from edgewise.experiment import Experiment
-from edgewise.files import write_json, write_text
 from edgewise.inference.sliding import Window, probabilities
 from edgewise.plan import Plan
 from edgewise.run import environment
@@ -127,12 +126,10 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     Returns:
         What went wrong, by case id; a case without prediction is scored as an empty mask.
     """
-    from edgewise.metrics.lesion_table import lesions_to_csv
     from edgewise.metrics.presets import named
     from edgewise.report.figures import curves
     from edgewise.report.records import read_run
     from edgewise.run.evaluate import evaluate_pairs
-    from edgewise.run.tables import write_table
 
     trained = load(folder)
     chosen = set(folder.mapping(folder.dataset)["validation"])
@@ -142,9 +139,7 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
     result = evaluate_pairs(references, found, trained.classes, named("default"))
     result = replace(result, failures={**result.failures, **failures})
-    write_table(folder.metrics, result.rows)
-    write_text(folder.lesions, lesions_to_csv(result.lesions))
-    write_json(folder.summary, result.summary())
+    result.write(folder.metrics, folder.lesions, folder.summary)
     journal = Journal(folder.journal)
     for case, text in result.failures.items():
         journal.failure(case, text)

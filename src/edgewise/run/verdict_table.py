@@ -2,14 +2,15 @@
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
 from edgewise.compare.ranks import RankStability
 from edgewise.compare.runs import Compared, Refusal, Results, Verdict, cases_of, classes_of, scores_of
 from edgewise.compare.statistics import mean_interval
-from edgewise.report.words import Metric, Spoken, chance, headline, metric, spoken
+from edgewise.files import finite
+from edgewise.report.words import Metric, Spoken, bare_chance, chance, headline, metric, spoken
 
 
 def show(results: Sequence[Results], found: Compared, ranks: Sequence[RankStability], notes: Sequence[str]) -> None:
@@ -30,7 +31,7 @@ def described(
 ) -> dict[str, Any]:
     """A comparison as one JSON object; an undefined number is `None`."""
     said = _spoken(results, found)
-    value = {
+    value: dict[str, Any] = {
         "headline": _plain(headline([each for _, _, each in said])),
         "runs": [_run(each) for each in results],
         "verdicts": [_verdict(*each) for each in said],
@@ -39,7 +40,8 @@ def described(
         "ranks": [asdict(each) for each in ranks],
         "notes": list(notes),
     }
-    return {key: _finite(entry) for key, entry in value.items()}
+    plain: dict[str, Any] = finite(value)
+    return plain
 
 
 _Said = tuple[Verdict, Metric, Spoken]
@@ -76,7 +78,7 @@ def _verdict(verdict: Verdict, reading: Metric, said: Spoken) -> dict[str, Any]:
         "better": reading.better,
         "found": said.found,
         "winner": said.winner,
-        "sentence": _plain(said.text),
+        "sentence": said.plain,
         "caution": said.caution,
     }
 
@@ -92,22 +94,12 @@ def _means(results: Results, found: Compared) -> Iterator[dict[str, Any]]:
                 yield {"run": results.name, "metric": column, "class_index": index, "class_name": name, **whole}
 
 
-def _finite(value: Any) -> Any:
-    """Without infinities and NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 HEADINGS = ("metric", "class", "runs", "means", "difference [95 %]", "p", "d_z", "r", "W/T/L", "cases")
 
 
 def _cells(verdict: Verdict, reading: Metric) -> tuple[str, ...]:
     result, number = verdict.result, reading.number
     low, high = result.interval
-    p = chance(verdict.p).removeprefix("p = ").removeprefix("p ")
     cases = str(result.cases) + (f"/{result.groups}" if result.groups < result.cases else "")
     return (
         " ".join((f"|{reading.title}|" if result.of_sizes else reading.title, reading.arrow, reading.unit)).strip(),
@@ -115,7 +107,7 @@ def _cells(verdict: Verdict, reading: Metric) -> tuple[str, ...]:
         f"{verdict.first}\n{verdict.second}",
         f"{number(result.mean_a)}\n{number(result.mean_b)}",
         f"{number(result.difference)}\n[{number(low)}, {number(high)}]",
-        p,
+        bare_chance(verdict.p),
         _number(result.standardised),
         _number(result.rank_biserial),
         f"{result.wins}/{result.ties}/{result.losses}",
