@@ -1,4 +1,14 @@
-"""Metrics, each with definition, unit, direction and values for empty masks; one file adds one."""
+"""Metrics, each with definition, unit, direction and values for empty masks; one file adds one.
+
+The modules in the order of the data:
+
+- two label images: `census` finds every label's box, `comparison` holds two masks on it;
+- what metrics share: `borders`, `shells`, `surfels`, `search` (distances), `components` (lesions), `kernels`;
+- the catalogue: `overlap`, `surface`, `boundary`, `lesions`, `localisation`, and of challenges `challenges`,
+  `lits_lesions`, all made of `base`;
+- `definitions` and `presets`: metrics with every choice made; `evaluation`: their values for one pair;
+- many cases: `scoring`, `cases` and `lesion_table` (tables and summaries), `shares` (intervals of shares).
+"""
 
 from typing import Any
 
