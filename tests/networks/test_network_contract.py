@@ -60,7 +60,9 @@ class TestEveryNetwork:
     def test_can_be_trained_to_fit_one_image(self, network, dims, stem):
         torch.manual_seed(0)
         module = network.build(topology(dims, stem)).train()
-        image = torch.randn(1, 2, *(16,) * dims)
+        # Smooth shapes: a network that decides on a coarse grid, such as an FCN, cannot draw single voxels.
+        coarse = torch.randn(1, 2, *(4,) * dims)
+        image = torch.nn.functional.interpolate(coarse, scale_factor=4, mode="trilinear" if dims == 3 else "bilinear")
         labels = (image[:, 0] > 0).long()
         optimiser = torch.optim.Adam(module.parameters(), 1e-2)
         losses = []

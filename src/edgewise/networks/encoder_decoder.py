@@ -1,8 +1,9 @@
-"""The U-shaped graph that the U-Nets share; what a level computes is given by a block."""
+"""The U-shaped graph that most networks share; what a level computes is given by its parts."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,78 @@ from edgewise.networks.base import Topology
 NARROW = 8
 """Channels at full resolution where the stem has a stride."""
 
-Stage: TypeAlias = Callable[[int, int, tuple[int, ...], tuple[int, ...]], nn.Module]
-"""(channels in, channels out, kernel, stride) -> the convolutions of one level."""
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """One level of an encoder or decoder.
+
+    Attributes:
+        index: 0 is the finest level.
+        inputs: feature channels that come in.
+        outputs: feature channels that go out.
+        kernel: convolution kernel per axis.
+        stride: down-sampling per axis on the way in; ones in a decoder.
+    """
+
+    index: int
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def dims(self) -> int:
+        """Number of spatial axes, 2 or 3."""
+        return len(self.kernel)
+
+
+Stage: TypeAlias = Callable[[Level], nn.Module]
+
+
+def transposed(level: Level) -> nn.Module:
+    """A transposed convolution that undoes the stride of `level`, and nothing else."""
+    module: nn.Module = up_convolution(level.dims)(level.inputs, level.outputs, level.stride, level.stride)
+    return module
+
+
+def pointwise(level: Level) -> nn.Module:
+    """A 1x1 convolution."""
+    module: nn.Module = convolution(level.dims)(level.inputs, level.outputs, 1)
+    return module
+
+
+def unchanged(_: Level) -> nn.Module:
+    """Nothing at all."""
+    return nn.Identity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the levels of an encoder-decoder are made of.
+
+    Attributes:
+        encode: builds an encoder level, which also reduces the resolution by the level's stride.
+        decode: builds a decoder level, at unchanged resolution.
+        up: builds the step from a coarser level to a finer one.
+        skip: builds a module (up-sampled features, skipped features) -> skipped features, such as a gate.
+        join: how the two are joined: concatenated, or added.
+        bottom: builds what works on the deepest features.
+        head: builds what makes logits of the features of a decoder level.
+        spread: channels of the decoder levels, in multiples of the encoder's.
+    """
+
+    encode: Stage
+    decode: Stage
+    up: Stage = transposed
+    skip: Stage = unchanged
+    join: Literal["concatenate", "add"] = "concatenate"
+    bottom: Stage = unchanged
+    head: Stage = pointwise
+    spread: int = 1
 
 
 class EncoderDecoder(nn.Module):
-    """Encoder, decoder, concatenated skips, and a logit head at each supervised decoder level.
+    """Encoder, decoder, skips, and a logit head at each supervised decoder level.
 
     Where the stem has a stride, wide features at full resolution, which cost a CPU most of its time, are avoided: the
     finest level works on the strided grid, and a last, narrow step up joins its features with the image itself, because
@@ -26,30 +93,49 @@ class EncoderDecoder(nn.Module):
 
     Args:
         topology: strides, kernels and widths of every level.
-        encode: builds an encoder level.
-        decode: builds a decoder level.
+        parts: what the levels are made of.
         supervised: how many decoder levels get a head, the finest first; at least 1.
     """
 
-    def __init__(self, topology: Topology, *, encode: Stage, decode: Stage, supervised: int) -> None:
+    def __init__(self, topology: Topology, parts: Parts, *, supervised: int = 1) -> None:
         super().__init__()
-        dims, widths, kernels, strides = topology.dims, topology.widths, topology.kernels, topology.strides
-        up: Any = nn.ConvTranspose3d if dims == 3 else nn.ConvTranspose2d
-        point: Any = nn.Conv3d if dims == 3 else nn.Conv2d
-        inputs = (topology.channels, *widths)
+        widths, kernels, strides = topology.widths, topology.kernels, topology.strides
+        ones, grown = (1,) * topology.dims, 2 if parts.join == "concatenate" else 1
+        last = len(widths) - 1
+        decoded = [parts.spread * width for width in widths[:-1]] + [widths[-1]]
+        entering = zip(pairwise((topology.channels, *widths)), kernels, strides, strict=True)
+        self.joined = parts.join
         self.down = nn.ModuleList(
-            encode(i, o, k, s) for (i, o), k, s in zip(pairwise(inputs), kernels, strides, strict=True)
+            parts.encode(Level(index=n, inputs=i, outputs=o, kernel=k, stride=s))
+            for n, ((i, o), k, s) in enumerate(entering)
         )
-        steps = list(zip(widths[1:], widths[:-1], strides[1:], kernels[:-1], strict=True))[::-1]
-        self.up = nn.ModuleList(up(deep, fine, stride, stride) for deep, fine, stride, _ in steps)
-        self.merge = nn.ModuleList(decode(2 * fine, fine, kernel, (1,) * dims) for _, fine, _, kernel in steps)
-        levels = max(1, min(supervised, len(steps)))
-        self.heads = nn.ModuleList(point(w, topology.classes, 1) for w in widths[:levels][::-1])
+        self.bottom = parts.bottom(
+            Level(index=last, inputs=widths[-1], outputs=widths[-1], kernel=kernels[-1], stride=ones)
+        )
+        order = range(last - 1, -1, -1)
+        self.up = nn.ModuleList(
+            parts.up(Level(index=n, inputs=decoded[n + 1], outputs=widths[n], kernel=kernels[n], stride=strides[n + 1]))
+            for n in order
+        )
+        self.skip = nn.ModuleList(
+            parts.skip(Level(index=n, inputs=widths[n], outputs=widths[n], kernel=kernels[n], stride=ones))
+            for n in order
+        )
+        self.merge = nn.ModuleList(
+            parts.decode(Level(index=n, inputs=grown * widths[n], outputs=decoded[n], kernel=kernels[n], stride=ones))
+            for n in order
+        )
+        levels = max(1, min(supervised, last))
+        self.heads = nn.ModuleList(
+            parts.head(Level(index=n, inputs=decoded[n], outputs=topology.classes, kernel=kernels[n], stride=ones))
+            for n in range(levels - 1, -1, -1)
+        )
         self.strided = any(s > 1 for s in strides[0])
         if self.strided:
-            self.last_up = up(widths[0], NARROW, strides[0], strides[0])
-            self.last_merge = decode(NARROW + topology.channels, NARROW, kernels[0], (1,) * dims)
-            self.heads[-1] = point(NARROW, topology.classes, 1)
+            entry = Level(index=0, inputs=decoded[0], outputs=NARROW, kernel=kernels[0], stride=strides[0])
+            self.last_up = parts.up(entry)
+            self.last_merge = parts.decode(replace(entry, inputs=NARROW + topology.channels, stride=ones))
+            self.heads[-1] = parts.head(replace(entry, inputs=NARROW, outputs=topology.classes, stride=ones))
         self.apply(_initialise)
 
     @override
@@ -61,9 +147,12 @@ class EncoderDecoder(nn.Module):
             x = stage(x)
             skips.append(x)
         skips.pop()
+        x = self.bottom(x)
         features: list[Tensor] = []
-        for up, merge in zip(self.up, self.merge, strict=True):
-            x = merge(torch.cat((up(x), skips.pop()), dim=1))
+        for up, skip, merge in zip(self.up, self.skip, self.merge, strict=True):
+            x = up(x)
+            kept = skips.pop() if isinstance(skip, nn.Identity) else skip(x, skips.pop())
+            x = merge(x + kept if self.joined == "add" else torch.cat((x, kept), dim=1))
             features.append(x)
         if self.strided:
             x = self.last_merge(torch.cat((self.last_up(x), image), dim=1))
@@ -73,6 +162,21 @@ class EncoderDecoder(nn.Module):
         coarse = features[-len(self.heads) : -1]
         logits = [head(x) for head, x in zip(self.heads, coarse, strict=False)]
         return [full, *logits[::-1]]
+
+
+def convolution(dims: int) -> Any:
+    """The class of convolutions over `dims` axes."""
+    return nn.Conv3d if dims == 3 else nn.Conv2d
+
+
+def up_convolution(dims: int) -> Any:
+    """The class of transposed convolutions over `dims` axes."""
+    return nn.ConvTranspose3d if dims == 3 else nn.ConvTranspose2d
+
+
+def instance_norm(dims: int, channels: int) -> nn.Module:
+    """Instance normalisation with a learnt scale and shift."""
+    return (nn.InstanceNorm3d if dims == 3 else nn.InstanceNorm2d)(channels, affine=True)
 
 
 def same_padding(kernel: Sequence[int]) -> tuple[int, ...]:

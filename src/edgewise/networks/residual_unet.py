@@ -1,12 +1,14 @@
 """The U-Net with residual levels."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import nn
 from typing_extensions import override
 
 from edgewise.networks.base import Network, Topology
+from edgewise.networks.encoder_decoder import EncoderDecoder, Level, Parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +33,13 @@ class ResidualUNet(Network):
     def build(self, topology: Topology) -> nn.Module:
         from monai.networks.blocks.convolutions import ResidualUnit
 
-        from edgewise.networks.encoder_decoder import EncoderDecoder
-
-        def unit(convolutions: int, kernel: tuple[int, ...], stride: tuple[int, ...], i: int, o: int) -> nn.Module:
+        def unit(convolutions: int, level: Level) -> nn.Module:
             return ResidualUnit(
                 topology.dims,
-                i,
-                o,
-                strides=stride,
-                kernel_size=kernel,
+                level.inputs,
+                level.outputs,
+                strides=level.stride,
+                kernel_size=level.kernel,
                 subunits=convolutions,
                 act=("leakyrelu", {"negative_slope": 0.01}),
                 norm=("instance", {"affine": True}),
@@ -47,9 +47,5 @@ class ResidualUNet(Network):
                 bias=False,
             )
 
-        return EncoderDecoder(
-            topology,
-            encode=lambda i, o, kernel, stride: unit(self.encoder_convolutions, kernel, stride, i, o),
-            decode=lambda i, o, kernel, stride: unit(self.decoder_convolutions, kernel, stride, i, o),
-            supervised=self.supervised,
-        )
+        parts = Parts(encode=partial(unit, self.encoder_convolutions), decode=partial(unit, self.decoder_convolutions))
+        return EncoderDecoder(topology, parts, supervised=self.supervised)

@@ -7,6 +7,7 @@ from torch import nn
 from typing_extensions import override
 
 from edgewise.networks.base import Network, Topology
+from edgewise.networks.encoder_decoder import EncoderDecoder, Level, Parts, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,27 +28,31 @@ class UNet(Network):
 
     @override
     def build(self, topology: Topology) -> nn.Module:
-        from monai.networks.blocks.convolutions import Convolution
+        stage = convolutions(self.convolutions, self.dropout)
+        return EncoderDecoder(topology, Parts(encode=stage, decode=stage), supervised=self.supervised)
 
-        from edgewise.networks.encoder_decoder import EncoderDecoder
 
-        def stage(i: int, o: int, kernel: tuple[int, ...], stride: tuple[int, ...]) -> nn.Module:
-            return nn.Sequential(
-                *(
-                    Convolution(
-                        topology.dims,
-                        i if n == 0 else o,
-                        o,
-                        strides=stride if n == 0 else 1,
-                        kernel_size=kernel,
-                        adn_ordering="NDA",
-                        act=("leakyrelu", {"negative_slope": 0.01}),
-                        norm=("instance", {"affine": True}),
-                        dropout=self.dropout or None,
-                        bias=False,
-                    )
-                    for n in range(self.convolutions)
+def convolutions(count: int, dropout: float) -> Stage:
+    """Levels of `count` convolution - instance norm - leaky ReLU units."""
+    from monai.networks.blocks.convolutions import Convolution
+
+    def stage(level: Level) -> nn.Module:
+        return nn.Sequential(
+            *(
+                Convolution(
+                    level.dims,
+                    level.inputs if n == 0 else level.outputs,
+                    level.outputs,
+                    strides=level.stride if n == 0 else 1,
+                    kernel_size=level.kernel,
+                    adn_ordering="NDA",
+                    act=("leakyrelu", {"negative_slope": 0.01}),
+                    norm=("instance", {"affine": True}),
+                    dropout=dropout or None,
+                    bias=False,
                 )
+                for n in range(count)
             )
+        )
 
-        return EncoderDecoder(topology, encode=stage, decode=stage, supervised=self.supervised)
+    return stage
