@@ -1,14 +1,16 @@
-"""Writes docs/reference/losses.md, maps.md and metrics.md from the catalogues: `make reference`."""
+"""Writes docs/reference/losses.md, maps.md, metrics.md and networks.md from the catalogues: `make reference`."""
 
 import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from edgewise.catalog import discover
 from edgewise.losses import LOSSES
 from edgewise.maps import MAPS
 from edgewise.metrics import METRICS
 from edgewise.metrics.base import Metric
+from edgewise.networks import Network
 from edgewise.run.listing import describe
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -27,6 +29,11 @@ Every map of the catalogue, from its own docstring (`make reference`). All are c
 `edgewise.maps.KIND(labels, classes=..., spacing=...)`, with parameters `edgewise.maps.Class(...)(labels, ...)`; on the
 command line `edgewise maps LABELS --kind KIND --set PARAMETER=VALUE --out FILE`. Pictures:
 [the gallery](../explanation/maps.md).
+""",
+    "networks": """# Networks
+
+Every network of the catalogue, from its own docstring (`make reference`). In an experiment file,
+`network: {kind: ...}` with the parameters as keys. Strides, kernels and widths come from the [plan](run_folder.md).
 """,
     "metrics": """# Metrics
 
@@ -110,6 +117,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "losses.md": page("losses", LOSSES),
         REFERENCE / "maps.md": page("maps", MAPS),
         REFERENCE / "metrics.md": page("metrics", METRICS),
+        REFERENCE / "networks.md": page("networks", discover(Network)),  # type: ignore[type-abstract]
     }
 
 

@@ -78,6 +78,14 @@ def expands_to_one_channel_a_class(each, space):
             np.testing.assert_array_equal(full, np.where(own, field, np.float32(each.elsewhere)))
 
 
+def stays_in_its_range(each, space):
+    low, high = each.range
+    for labels in images(space):
+        foreground = built(each, labels, "all")[1:]
+        assert low <= foreground.min()
+        assert foreground.max() <= high
+
+
 def holds_one_value_for_a_class_that_fills_the_image(each, space):
     for labels in images(space)[-2:]:
         for channel in built(each, labels, "all"):
@@ -191,6 +199,7 @@ def names_a_source_and_its_formula(each, space):  # noqa: ARG001
 CONTRACTS = [
     is_finite_float32_of_its_shape,
     expands_to_one_channel_a_class,
+    stays_in_its_range,
     holds_one_value_for_a_class_that_fills_the_image,
     holds_one_value_for_an_absent_class_unless_it_weighs_voxels,
     is_not_changed_by_one_more_absent_class,
@@ -267,6 +276,10 @@ class Double(Mutant):
 class ForgetsTheOthers(Mutant):
     def expanded(self, field, labels, classes):  # noqa: ARG002
         return field[:, None].expand(-1, classes, *field.shape[1:])
+
+
+class Unranged(Mutant):
+    range: ClassVar = (-0.5, 1.0)
 
 
 class Ramp(Mutant):
@@ -365,6 +378,7 @@ class Anonymous(Mutant):
 MUTANTS = {
     Double: is_finite_float32_of_its_shape,
     ForgetsTheOthers: expands_to_one_channel_a_class,
+    Unranged: stays_in_its_range,
     Ramp: holds_one_value_for_a_class_that_fills_the_image,
     Stale: holds_one_value_for_an_absent_class_unless_it_weighs_voxels,
     CountsClasses: is_not_changed_by_one_more_absent_class,

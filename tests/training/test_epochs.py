@@ -16,7 +16,7 @@ def values(loss, steps):
     torch.manual_seed(0)
     frozen = dataclasses.replace(setting(SGD(rate=1e-30), Poly()), loss=loss, epoch=4)
     frozen = dataclasses.replace(frozen, network=dataclasses.replace(frozen.network, dropout=0.0))
-    learner = Supervised().learner(frozen)
+    learner = Supervised().learner(frozen, {})
     return [learner.step(batch(0), step) for step in range(steps)]
 
 

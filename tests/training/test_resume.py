@@ -56,7 +56,7 @@ def same(first, second):
 def test_a_resumed_training_is_equal_to_the_last_bit(optimiser, schedule, tmp_path):
     def fresh():
         checkpoint.seed_everything(7)
-        return Supervised().learner(setting(optimiser, schedule))
+        return Supervised().learner(setting(optimiser, schedule), {})
 
     def steps(learner, numbers):
         for n in numbers:

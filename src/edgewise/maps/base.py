@@ -28,11 +28,13 @@ class DistanceMap(Component):
     Attributes:
         channels: `own`: one channel, which holds the value of each voxel's own class; or `all`: one a class.
         values: `measures`; or `names`, which cannot be averaged, interpolated or compared between images.
+        range: between which values the channels of the foreground classes lie, whatever the parameters.
     """
 
     package: ClassVar[str] = "edgewise.maps"
     channels: ClassVar[Literal["own", "all"]] = "own"
     values: ClassVar[Literal["measures", "names"]] = "measures"
+    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     @property
     @abstractmethod

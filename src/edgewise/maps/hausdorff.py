@@ -29,6 +29,7 @@ class Hausdorff(DistanceMap):
     alpha: float = 2.0
     channels: ClassVar[Literal["own", "all"]] = "all"
     elsewhere: ClassVar = 0.0
+    range: ClassVar = (0.0, math.inf)
     source: ClassVar[str] = "Karimi & Salcudean 2020, arXiv:1904.10030"
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Maps that decrease with depth, per connected component: those a distance map regression learns."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -24,6 +25,7 @@ class Distance(DistanceMap):
 
     kind: Literal["distance"] = "distance"
     elsewhere: ClassVar = 0.0
+    range: ClassVar = (0.0, math.inf)
     source: ClassVar[str] = f"{SOURCE}, O-DM"
 
     @override
@@ -45,6 +47,7 @@ class Inverse(DistanceMap):
 
     kind: Literal["inverse"] = "inverse"
     elsewhere: ClassVar = 0.0
+    range: ClassVar = (0.0, math.inf)
     source: ClassVar[str] = f"{SOURCE}, I-DM"
 
     @override
@@ -67,6 +70,7 @@ class NormalizedInverse(DistanceMap):
 
     kind: Literal["normalized_inverse"] = "normalized_inverse"
     elsewhere: ClassVar = 0.0
+    range: ClassVar = (0.0, 1.0)
     source: ClassVar[str] = f"{SOURCE}, NI-DM, Eq. 1"
 
     @override
@@ -89,6 +93,7 @@ class SignedNormalizedInverse(DistanceMap):
     kind: Literal["signed_normalized_inverse"] = "signed_normalized_inverse"
     channels: ClassVar[Literal["own", "all"]] = "all"
     elsewhere: ClassVar = 0.0
+    range: ClassVar = (-1.0, 1.0)
     source: ClassVar[str] = f"{SOURCE}, SNI-DM"
 
     @override

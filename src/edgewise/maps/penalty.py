@@ -1,5 +1,6 @@
 """Weights that are largest at the boundaries."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -33,6 +34,7 @@ class Penalty(DistanceMap):
     scale: Literal["raw", "normalized"] = "raw"
     per: Literal["class", "component"] = "class"
     elsewhere: ClassVar = "own"
+    range: ClassVar = (0.0, math.inf)
     source: ClassVar[str] = "Caliva et al. 2019, arXiv:1908.03679"
 
     @override

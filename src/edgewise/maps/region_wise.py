@@ -28,6 +28,7 @@ class Rectified(DistanceMap):
     kind: Literal["rectified"] = "rectified"
     per: Literal["class", "component"] = "class"
     elsewhere: ClassVar = 1.0
+    range: ClassVar = (-1.0, 1.0)
     source: ClassVar[str] = "Valverde & Tohka 2022, Eq. 4, doi:10.1016/j.patcog.2022.109208"
 
     @override

@@ -141,13 +141,22 @@ class EncoderDecoder(nn.Module):
     @override
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Logits at full resolution; in training mode a list of all supervised levels, the finest first."""
-        skips: list[Tensor] = []
+        logits = self.decode(self.encode(image), image)
+        return logits if self.training else logits[0]
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The features of every level, the finest first."""
+        features: list[Tensor] = []
         x = image
         for stage in self.down:
             x = stage(x)
-            skips.append(x)
-        skips.pop()
-        x = self.bottom(x)
+            features.append(x)
+        return [*features[:-1], self.bottom(x)]
+
+    def decode(self, encoded: Sequence[Tensor], image: Tensor) -> list[Tensor]:
+        """Logits of encoded features: full resolution, and in training mode every supervised level below it."""
+        skips = list(encoded)
+        x = skips.pop()
         features: list[Tensor] = []
         for up, skip, merge in zip(self.up, self.skip, self.merge, strict=True):
             x = up(x)
@@ -158,10 +167,14 @@ class EncoderDecoder(nn.Module):
             x = self.last_merge(torch.cat((self.last_up(x), image), dim=1))
         full: Tensor = self.heads[-1](x)
         if not self.training:
-            return full
+            return [full]
         coarse = features[-len(self.heads) : -1]
         logits = [head(x) for head, x in zip(self.heads, coarse, strict=False)]
         return [full, *logits[::-1]]
+
+    def drop_encoder(self) -> None:
+        """Keep only what `decode` needs: the rest would be weights that nothing trains."""
+        self.down, self.bottom = nn.ModuleList(), nn.Identity()
 
 
 def convolution(dims: int) -> Any:

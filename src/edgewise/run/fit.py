@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +24,10 @@ from edgewise.experiment import Experiment, Fixed, Folds
 from edgewise.files import write_json
 from edgewise.inference.sliding import Inference, Window, probabilities
 from edgewise.plan import Plan
-from edgewise.run import environment
+from edgewise.run import environment, groundwork
 from edgewise.run.arithmetic import measured
 from edgewise.run.folder import Journal, RunFolder, write_yaml
+from edgewise.run.groundwork import Masks
 from edgewise.run.trained import evaluate_run, finish
 from edgewise.training import checkpoint
 from edgewise.training.learner import Setting
@@ -171,11 +171,15 @@ class _Trainer:
         self.split, self.prepared, self.folder = split, prepared, folder
         self.device = environment.device()
         self.progress = Progress()
-        checkpoint.seed_everything(experiment.seed)
-        self.learner = experiment.method.learner(setting(experiment, plan, len(dataset.classes), self.device))
+        self.setting = setting(experiment, plan, len(dataset.classes), self.device)
 
     def train(self, *, resume: bool) -> None:
         """Train to the end, writing journal and checkpoints."""
+        method = self.experiment.method
+        checkpoint.seed_everything(self.experiment.seed)
+        laid = groundwork.lay(method.groundwork(self.setting), self._masks(), self.folder)
+        checkpoint.seed_everything(self.experiment.seed)  # whatever the groundwork has drawn
+        self.learner = method.learner(self.setting, laid)
         journal = Journal(self.folder.journal)
         if resume:
             if self.folder.last.exists():
@@ -191,26 +195,46 @@ class _Trainer:
             report_every=training.report_every,
         )
         with progress("training") as report, self.plan.arithmetic.applied():
-            records = fit(self.learner, self._batches(), self._validate, limits, self.progress)
+            rows = batches(
+                self._patches,
+                size=self.plan.batch,
+                start=self.progress.step,
+                stop=training.steps,
+                workers=self._workers,
+            )
+            records = fit(self.learner, rows, self._validate, limits, self.progress)
             for record in records:
                 journal.record(record)
                 self._keep(record)
                 report(record.step, training.steps, _remark(record, self.progress))
 
-    def _batches(self) -> Any:
-        training, plan = self.experiment.training, self.plan
-        patches = Patches(
+    @property
+    def _patches(self) -> Patches:
+        return Patches(
             cases=self.prepared,
             ids=self.split.train,
-            patch=plan.patch,
-            spacing=plan.patch_spacing,
-            foreground=training.foreground,
+            patch=self.plan.patch,
+            spacing=self.plan.patch_spacing,
+            foreground=self.experiment.training.foreground,
             augmentation=self.experiment.augmentation,
             seed=self.experiment.seed,
         )
+
+    @property
+    def _workers(self) -> int:
         asked = self.experiment.plan.workers
-        workers = min(max(environment.cores() // 2, 1), 8) if asked == "auto" else asked
-        return batches(patches, size=plan.batch, start=self.progress.step, stop=training.steps, workers=workers)
+        return min(max(environment.cores() // 2, 1), 8) if asked == "auto" else asked
+
+    def _masks(self) -> Masks:
+        return Masks(
+            patches=self._patches,
+            cases=self.prepared,
+            validation=self.split.validation,
+            classes=len(self.dataset.classes),
+            workers=self._workers,
+            arithmetic=self.plan.arithmetic,
+            device=self.device,
+        )
 
     def _validate(self, network: nn.Module) -> Mapping[str, float]:
         """Mean Dice by class over the validation cases, on the prepared grid, without mirroring."""

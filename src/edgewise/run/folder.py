@@ -54,6 +54,10 @@ class RunFolder:
         """Checkpoint to resume from."""
         return self.path / "checkpoints" / "last.pt"
 
+    def groundwork(self, name: str) -> Path:
+        """Weights of a network that was trained before the main training."""
+        return self.path / "checkpoints" / f"{name}.pt"
+
     @property
     def predictions(self) -> Path:
         """Predicted masks of the validation cases."""

@@ -83,7 +83,7 @@ def load(folder: RunFolder) -> Trained:
     dataset = folder.mapping(folder.dataset)
     device = environment.device()
     content = checkpoint.load(folder.best, device)
-    network = experiment.network.build(plan.topology(len(dataset["classes"])))
+    network = experiment.method.predictor(experiment.network, plan.topology(len(dataset["classes"])))
     network.load_state_dict(content["network"])
     return Trained(
         experiment=experiment,

@@ -1,0 +1,119 @@
+"""The learner that most methods need: gradient descent on one objective."""
+
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from edgewise.data.batches import Batch
+from edgewise.losses.base import Loss
+from edgewise.losses.deep_supervision import DeepSupervision
+from edgewise.training.learner import Setting
+from edgewise.training.optimise import Rate
+from edgewise.truth import Truth
+
+Reading: TypeAlias = Literal["resized_labels", "upsampled_outputs"]
+Objective: TypeAlias = Callable[[nn.Module, Batch, int], Tensor]
+"""(the trained module, a batch on its device, the step) -> a scalar to minimise."""
+
+
+class Descent:
+    """Minimises one objective over the weights of one module; predicts with a moving average of a part of it.
+
+    The average follows the weights closely at first and slowly later: its decay is min(average, (1 + n) / (10 + n))
+    after n steps (Polyak and Juditsky 1992, doi:10.1137/0330046).
+
+    Args:
+        setting: optimiser, schedule, arithmetic, device.
+        module: everything that is trained.
+        objective: what is minimised.
+        part: the part of `module` that predicts; it shares the weights.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        module: nn.Module,
+        objective: Objective,
+        part: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> None:
+        self._setting, self._objective = setting, objective
+        self._module = setting.arithmetic.placed(module, setting.device, setting.topology.dims).train()
+        self._part = part(self._module)
+        self._average = deepcopy(self._part).eval().requires_grad_(requires_grad=False)
+        self._optimiser = setting.optimiser.build(self._trained())
+        self._rate = Rate(self._optimiser, setting.schedule, setting.steps)
+        self._scaler = torch.GradScaler(setting.device.type, enabled=setting.arithmetic.precision == "fp16")
+        self.rate = 0.0
+
+    def step(self, batch: Batch, step: int) -> float:
+        """Learn from one batch; return the loss."""
+        self.rate = self._rate.at(step)
+        loss = self._objective(self._module, batch.to(self._setting.device), step)
+        self._optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimiser)
+        clip_grad_norm_(self._trained(), self._setting.clip)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._follow(step)
+        return float(loss.detach())
+
+    def observe(self, score: float) -> None:
+        """Take note of a validation score (higher is better)."""
+        self._rate.observe(score)
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The averaged part, in evaluation mode."""
+        return self._average
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on exactly: tensors and plain values only."""
+        return {
+            "network": self._module.state_dict(),
+            "average": self._average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "rate": self._rate.state(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._module.load_state_dict(state["network"])
+        self._average.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._rate.restore(state["rate"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _trained(self) -> Iterable[nn.Parameter]:
+        return [each for each in self._module.parameters() if each.requires_grad]
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        decay = min(self._setting.average, (1 + step) / (10 + step))
+        mean: list[Tensor] = list(self._average.parameters())
+        now: list[Tensor] = list(self._part.parameters())
+        torch._foreach_lerp_(mean, now, 1 - decay)
+        for old, new in zip(self._average.buffers(), self._part.buffers(), strict=True):
+            old.copy_(new)
+
+
+def outputs_of(network: nn.Module, image: Tensor, setting: Setting) -> Sequence[Tensor]:
+    """Every output of a network in training mode, the full resolution first."""
+    with setting.arithmetic.autocast(setting.device):
+        outputs = network(setting.arithmetic.arrange(image))
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
+
+
+def segmentation_loss(
+    logits: Sequence[Tensor], labels: Tensor, loss: Loss, setting: Setting, reading: Reading
+) -> Tensor:
+    """The loss of one output, or of all outputs under deep supervision."""
+    classes, spacing = setting.topology.classes, setting.spacing
+    if len(logits) > 1:
+        return DeepSupervision(loss=loss, reading=reading)(logits, labels, spacing=spacing)
+    return loss(logits[0], Truth.of(labels, classes=classes, spacing=spacing, needs=loss.needs))
