@@ -42,8 +42,8 @@ from edgewise.losses.dice import Dice
 from edgewise.networks.unet import UNet
 from edgewise.plan import Plan, PlanSettings
 from edgewise.run import environment
-from edgewise.run.fit import setting
 from edgewise.run.trained import Trained, predict_all
+from edgewise.run.trainer import setting
 from edgewise.training import checkpoint
 from edgewise.training.arithmetic import Arithmetic, Precision, choose
 from edgewise.training.learner import Learner

@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewise import experiment as module
 from edgewise.catalog import discover
 from edgewise.data.intensity import ClipZScore, Window
 from edgewise.errors import ExperimentError
-from edgewise.experiment import Experiment, Fixed, Folds, digest, dump, load, parse, schema, with_fold
+from edgewise.experiment import Experiment, Fixed, Folds, digest, dump, schema, with_fold
+from edgewise.experiment_file import load, parse, read_plan
 from edgewise.losses.base import Loss
 from edgewise.losses.dice import Dice
 from edgewise.networks.base import Network
@@ -166,7 +166,7 @@ class TestRefusals:
         ("content", "line"),
         [
             ({"los": 3}, "los: unknown key. Did you mean `loss`?"),
-            ({"learning-rate": 3}, "learning-rate: unknown key. Known: augmentation, inference, loss,"),
+            ({"learning-rate": 3}, "learning-rate: unknown key. Known: augmentation, claim, inference, loss,"),
             ({"training": {"stepz": 3}}, "training.stepz: unknown key. Did you mean `steps`?"),
             ({"plan": {"pach": [8]}}, "plan.pach: unknown key. Did you mean `patch`?"),
             ({"inference": {"miror": True}}, "inference.miror: unknown key. Did you mean `mirror`?"),
@@ -193,7 +193,7 @@ class TestRefusals:
         ("content", "line"),
         [
             ({"loss": {"kind": "dicee"}}, "loss.kind: 'dicee' is unknown. Did you mean `dice`?"),
-            ({"network": {"kind": "transformer9"}}, "network.kind: 'transformer9' is unknown. Known: residual_unet, "),
+            ({"network": {"kind": "transformer9"}}, "network.kind: 'transformer9' is unknown. Known: attention_unet, "),
             (
                 {"training": {"schedule": {"kind": "plato"}}},
                 "training.schedule.kind: 'plato' is unknown. Did you mean `plateau`?",
@@ -307,4 +307,4 @@ class TestFolds:
 )
 def test_a_table_that_is_no_plan_is_refused(table):
     with pytest.raises(ExperimentError, match=r"plan\.yaml is not a plan"):
-        module.read_plan(table)
+        read_plan(table)

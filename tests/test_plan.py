@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edgewise.data.fingerprint import CaseFacts, ChannelFacts, Fingerprint
 from edgewise.data.intensity import ClipZScore, PercentileZScore, Window
 from edgewise.errors import ExperimentError
-from edgewise.experiment import read_plan
+from edgewise.experiment_file import read_plan
 from edgewise.networks.unet import UNet
 from edgewise.plan import Machine, Plan, PlanSettings, make
 from edgewise.training.arithmetic import Arithmetic

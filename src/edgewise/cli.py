@@ -77,7 +77,8 @@ def fit(
         set: one-off changes of the experiment, such as `--set loss.kind=dice`; may be repeated.
         cache: where prepared volumes are kept; "default" is `$EDGEWISE_CACHE` or `~/.cache/edgewise`.
     """
-    from edgewise import experiment as experiments
+    from edgewise.experiment import with_fold
+    from edgewise.experiment_file import load
     from edgewise.run.fit import Workplace, default_cache, run
 
     place = Workplace(
@@ -86,8 +87,8 @@ def fit(
         cache=default_cache() if cache == "default" else cache,
         command=shlex.join(["edgewise", *sys.argv[1:]]),
     )
-    chosen = experiments.load(experiment, set or ())
-    failures = run(chosen if fold == "file" else experiments.with_fold(chosen, fold), place, resume=resume)
+    chosen = load(experiment, set or ())
+    failures = run(chosen if fold == "file" else with_fold(chosen, fold), place, resume=resume)
     print(out)
     return _named(failures)
 
@@ -215,7 +216,7 @@ def maps(
         channels: "fewest" writes one channel where one can hold the map, "all" one channel a class.
         units: measure in mm, or in voxels.
     """
-    from edgewise.experiment import component
+    from edgewise.experiment_file import component
     from edgewise.maps.base import DistanceMap
     from edgewise.run.maps import maps as work
 

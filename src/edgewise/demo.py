@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from edgewise import experiment as experiments
 from edgewise.console import say
 from edgewise.data.phantoms import write_dataset
 from edgewise.errors import OutputError
 from edgewise.experiment import Experiment
+from edgewise.experiment_file import load, parse
 from edgewise.files import output_folder
 from edgewise.run.fit import Workplace
 from edgewise.run.fit import run as fit
@@ -52,7 +52,7 @@ def run(out: Path, *, cases: int, steps: int) -> Path:
     command = f"edgewise demo --out {out}"
     for name, loss in LOSSES.items():
         place = Workplace(data=data, out=runs / name, cache=out / "cache", command=command)
-        chosen = experiments.parse(_experiment(name, loss, steps), "demo")
+        chosen = parse(_experiment(name, loss, steps), "demo")
         say(f"training {name}")
         fit(chosen, place, resume=_begun(RunFolder(path=place.out), chosen))
     return report([runs], out / "report.html")
@@ -62,7 +62,7 @@ def _begun(folder: RunFolder, chosen: Experiment) -> bool:
     """Whether a run of the same experiment is there already."""
     if not folder.experiment.exists():
         return False
-    if experiments.load(folder.experiment) != chosen:
+    if load(folder.experiment) != chosen:
         raise OutputError(f"{folder.path} holds a run with other settings than this demo's. Choose another --out.")
     return True
 

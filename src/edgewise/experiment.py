@@ -1,17 +1,17 @@
-"""The experiment file: YAML in, one tree of frozen dataclasses out. The only module that knows pydantic."""
+"""What decides a run: one tree of frozen dataclasses, its JSON schema and its digest. `experiment_file` reads it."""
 
 import dataclasses
+import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from edgewise.catalog import Component
+from edgewise.catalog import discover
 from edgewise.data.augment import Augmentation
 from edgewise.errors import ExperimentError
 from edgewise.inference.sliding import Inference
@@ -21,13 +21,12 @@ from edgewise.losses.cross_entropy import CrossEntropy
 from edgewise.losses.dice import Dice
 from edgewise.methods.base import Method
 from edgewise.methods.supervised import Supervised
-from edgewise.mistakes import explain
+from edgewise.metrics.base import Metric
 from edgewise.networks.base import Network
 from edgewise.networks.residual_unet import ResidualUNet
-from edgewise.plan import Plan, PlanSettings
+from edgewise.plan import PlanSettings
 from edgewise.training.optimise import AdamW, AnyOptimiser, AnySchedule, Poly
 
-C = TypeVar("C", bound=Component)
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -102,6 +101,35 @@ def _dice_and_cross_entropy() -> Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a paper published for this very experiment. It changes nothing in a run; reports print it beside the result.
+
+    Attributes:
+        source: the paper and where in it, such as "Li et al. 2020, Table 1".
+        data: what it was measured on.
+        values: the published means by metric column, in the metric's own unit and scale (Dice from 0 to 1), such as
+            `dice: 0.7463`; `dice_global` is the Dice of the voxels of all cases together.
+        deviations: standard deviations over cases, where they were published.
+        of: the class that was measured, by name; `all` is the mean over the classes.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    source: Annotated[str, Field(min_length=1)]
+    data: Annotated[str, Field(min_length=1)]
+    values: Annotated[Mapping[str, float], Field(min_length=1)]
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    of: str = "all"
+
+    def __post_init__(self) -> None:
+        known = {"dice_global", *discover(Metric)}
+        for name in (*self.values, *self.deviations):
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f" Did you mean {near[0]}?" if near else " See `edgewise list metrics`."
+                raise ExperimentError(f"claim: {name} is no metric.{hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training run, complete: equal file, seed, data and machine give equal numbers.
 
@@ -116,6 +144,7 @@ class Experiment:
         training: how long and how fast.
         augmentation: how training patches are varied.
         inference: how the trained network is applied.
+        claim: what a paper published for it.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -129,134 +158,33 @@ class Experiment:
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
     inference: Inference = Inference()
+    claim: Claim | None = None
 
 
 # A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.
-_adapter = cache(lambda: TypeAdapter(Experiment))
+adapter = cache(lambda: TypeAdapter(Experiment))
+"""What checks plain data against the tree, and turns the tree into plain data."""
 
 
 def schema() -> dict[str, Any]:
     """JSON schema of the experiment file: editors complete and check experiments with it."""
-    return _adapter().json_schema()
+    return adapter().json_schema()
 
 
 def dump(experiment: Experiment) -> dict[str, Any]:
     """The experiment as plain data, every default filled in."""
-    value: dict[str, Any] = _adapter().dump_python(experiment, mode="python")
+    value: dict[str, Any] = adapter().dump_python(experiment, mode="python")
     plain: dict[str, Any] = _plain(value)
     return plain
 
 
-def read_plan(table: Mapping[str, Any]) -> Plan:
-    """The plan that `Plan.table` wrote.
-
-    Raises:
-        ExperimentError: the table is not a plan.
-    """
-    try:
-        values = {name: entry["value"] for name, entry in table.items()}
-        reasons = {name: entry["reason"] for name, entry in table.items()}
-        values["arithmetic"] = {**values["arithmetic"], "reason": reasons.pop("arithmetic")}
-    except (KeyError, TypeError) as error:
-        raise ExperimentError(f"plan.yaml is not a plan of this version of Edgewise: no {error}") from error
-    try:
-        return TypeAdapter(Plan).validate_python({**values, "reasons": reasons})
-    except ValidationError as error:
-        raise ExperimentError(f"plan.yaml is not a plan of this version of Edgewise: {error}") from error
-
-
-def load(path: Path, changes: Sequence[str] = ()) -> Experiment:
-    """Read and check an experiment file.
-
-    Args:
-        path: YAML file.
-        changes: one-off changes such as `loss.kind=dice` or `training.steps=500`.
-
-    Raises:
-        ExperimentError: the file is missing or no YAML mapping, or a key is misspelt or mistyped; the message names the
-            key, and for a misspelt one the nearest right one.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ExperimentError(f"cannot read experiment {path}: {reason}. Give the path of a YAML file.") from error
-    except yaml.YAMLError as error:
-        raise ExperimentError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ExperimentError(f"{path} must hold a mapping with at least `name:`; it holds {type(content).__name__}.")
-    for change in changes:
-        _change(content, change)
-    return parse(content, str(path))
-
-
-def parse(content: dict[str, Any], where: str) -> Experiment:
-    """Check plain data against the experiment's types; `where` names its origin in messages."""
-    try:
-        return _adapter().validate_python(content)
-    except ValidationError as error:
-        lines = "\n".join(f"  {problem}" for problem in explain(Experiment, error.errors())[:10])
-        raise ExperimentError(f"{where} is not a valid experiment:\n{lines}") from error
-
-
-def component(base: type[C], kind: str, changes: Sequence[str] = ()) -> C:
-    """One component of a catalogue, from its kind and changes such as `per=component`.
-
-    Raises:
-        ExperimentError: there is no such kind, or a change is misspelt or mistyped; the message names the nearest.
-    """
-    content: dict[str, Any] = {"kind": kind}
-    for change in changes:
-        parents, last, value = _parsed(change)
-        node = content
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    try:
-        return TypeAdapter(base).validate_python(content)
-    except ValidationError as error:
-        problems = explain(base, error.errors())
-        raise ExperimentError("; ".join(problem.removeprefix(".") for problem in problems[:5])) from error
-
-
-def _parsed(change: str) -> tuple[list[str], str, Any]:
-    """`key.key=value` as the keys on the way, the last key, and the value, which is YAML."""
-    key, equals, text = change.partition("=")
-    if not equals or not key.strip():
-        raise ExperimentError(f"--set {change!r} is not of the form key.key=value, such as training.steps=500.")
-    *parents, last = key.strip().split(".")
-    try:
-        return parents, last, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ExperimentError(
-            f"--set {change!r}: the value is not valid YAML. Quote it, as in key='[1, 2]'."
-        ) from error
-
-
-def _change(content: dict[str, Any], change: str) -> None:
-    """Apply one `key.key=value`; a new `kind` starts its mapping afresh, as the old keys belong to the old kind."""
-    parents, last, value = _parsed(change)
-    node: Any = content
-    usual: Any = dump(Experiment(name="default"))
-    for parent in parents:
-        node = node.setdefault(parent, {})
-        usual = usual.get(parent) if isinstance(usual, dict) else {}
-        if not isinstance(node, dict):
-            raise ExperimentError(f"--set {change!r}: `{parent}` holds {node!r}, not keys.")
-        if isinstance(usual, dict) and "kind" in usual:  # what the file leaves out is of the default kind
-            node.setdefault("kind", usual["kind"])
-    if last == "kind" and node.get("kind") != value:
-        node.clear()
-    node[last] = value
-
-
 def _plain(value: Any) -> Any:
-    """Tuples as lists and enums as values, so that YAML shows plain data."""
+    """Tuples as lists and paths as text, so that YAML shows plain data."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def with_fold(experiment: Experiment, fold: int) -> Experiment:

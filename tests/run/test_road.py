@@ -68,7 +68,8 @@ def test_the_plan_gives_a_reason_for_every_decision(road):
 
 
 def test_the_experiment_is_kept_with_every_default_filled_in(road):
-    from edgewise.experiment import dump, load
+    from edgewise.experiment import dump
+    from edgewise.experiment_file import load
 
     kept = yaml.safe_load((road.run / "experiment.yaml").read_text(encoding="utf-8"))
     assert kept == dump(load(road.run / "experiment.yaml"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgewise.report.records import RunRecord
 
-OWN = ("name", "description", "seed")
+OWN = ("name", "description", "seed", "claim")
 """Settings in which two trainings of one method may differ."""
 
 

@@ -84,7 +84,7 @@ def differences(records: Sequence[RunRecord]) -> list[Fact]:
     flats = [dict(_flat(record.experiment, "")) for record in records]
     names = dict.fromkeys(name for flat in flats for name in flat)
     rows = [Fact(name=name, values=tuple(flat.get(name, "–") for flat in flats)) for name in names]
-    return [row for row in rows if row.differs and row.name not in {"name", "description"}]
+    return [row for row in rows if row.differs and row.name not in {"name", "description", "claim"}]
 
 
 def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, str]]:

@@ -2,38 +2,25 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
-
-from edgewise import experiment as experiments
+from edgewise import experiment_file
 from edgewise import plan as planning
 from edgewise.console import advancing, progress, say
 from edgewise.data import checks, layouts, splits
-from edgewise.data.batches import batches
 from edgewise.data.case import Dataset
 from edgewise.data.checks import Inspection
-from edgewise.data.patches import Patches
 from edgewise.data.prepare import PreparedSet, prepare
 from edgewise.data.splits import Split
-from edgewise.errors import RunError
-from edgewise.experiment import Experiment, Fixed, Folds
+from edgewise.experiment import Experiment, Fixed, Folds, dump
 from edgewise.files import write_json
-from edgewise.inference.sliding import Inference, Window, probabilities
 from edgewise.plan import Plan
-from edgewise.run import environment, groundwork
+from edgewise.run import environment
 from edgewise.run.arithmetic import measured
-from edgewise.run.folder import Journal, RunFolder, write_yaml
-from edgewise.run.groundwork import Masks
+from edgewise.run.folder import RunFolder, write_yaml
 from edgewise.run.trained import evaluate_run, finish
-from edgewise.training import checkpoint
-from edgewise.training.learner import Setting
-from edgewise.training.loop import Limits, Progress, fit
-from edgewise.training.records import Ended, Record, Trained, Validated
-from edgewise.types import Mask
+from edgewise.run.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +62,7 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     folder = RunFolder(path=place.out)
     if resume:
         folder.open_again()
-        own = experiments.load(folder.experiment)
+        own = experiment_file.load(folder.experiment)
         if own != experiment:
             say(f"warning: {place.out} goes on with its own experiment, which differs from the one given")
         experiment = own
@@ -90,7 +77,7 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     split = _split(experiment, dataset)
     plan = _plan(experiment, dataset, inspection, folder if resume else None)
     prepared = _prepare(dataset, inspection, plan, place.cache)
-    trainer = _Trainer(experiment, plan, dataset, split, prepared, folder)
+    trainer = Trainer(experiment, plan, dataset, split, prepared, folder)
     if not resume:
         _write_head(trainer, inspection, place)
     trainer.train(resume=resume)
@@ -117,7 +104,7 @@ def _split(experiment: Experiment, dataset: Dataset) -> Split:
 
 def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resumed: RunFolder | None) -> Plan:
     if resumed is not None:
-        return experiments.read_plan(resumed.mapping(resumed.plan))
+        return experiment_file.read_plan(resumed.mapping(resumed.plan))
     machine = environment.machine()
     plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine)
     return replace(plan, arithmetic=measured(experiment, plan, len(dataset.classes), environment.device()))
@@ -136,169 +123,7 @@ def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, cache: Path) 
         )
 
 
-def setting(experiment: Experiment, plan: Plan, classes: int, device: torch.device) -> Setting:
-    """What a method needs to build its learner."""
-    training = experiment.training
-    return Setting(
-        network=experiment.network,
-        topology=plan.topology(classes),
-        loss=experiment.loss,
-        spacing=plan.patch_spacing,
-        optimiser=training.optimiser,
-        schedule=training.schedule,
-        steps=training.steps,
-        epoch=training.epoch,
-        clip=training.clip,
-        average=training.average,
-        arithmetic=plan.arithmetic,
-        device=device,
-    )
-
-
-class _Trainer:
-    """One training: everything it needs, and its files."""
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        plan: Plan,
-        dataset: Dataset,
-        split: Split,
-        prepared: PreparedSet,
-        folder: RunFolder,
-    ) -> None:
-        self.experiment, self.plan, self.dataset = experiment, plan, dataset
-        self.split, self.prepared, self.folder = split, prepared, folder
-        self.device = environment.device()
-        self.progress = Progress()
-        self.setting = setting(experiment, plan, len(dataset.classes), self.device)
-
-    def train(self, *, resume: bool) -> None:
-        """Train to the end, writing journal and checkpoints."""
-        method = self.experiment.method
-        checkpoint.seed_everything(self.experiment.seed)
-        laid = groundwork.lay(method.groundwork(self.setting), self._masks(), self.folder)
-        checkpoint.seed_everything(self.experiment.seed)  # whatever the groundwork has drawn
-        self.learner = method.learner(self.setting, laid)
-        journal = Journal(self.folder.journal)
-        if resume:
-            if self.folder.last.exists():
-                self._restore()
-            journal.back_to(self.progress.step)
-            journal.note(f"resumed at step {self.progress.step}")
-        training = self.experiment.training
-        limits = Limits(
-            steps=training.steps,
-            minutes=training.minutes,
-            validate_every=training.validate_every,
-            patience=training.patience,
-            report_every=training.report_every,
-        )
-        with progress("training") as report, self.plan.arithmetic.applied():
-            rows = batches(
-                self._patches,
-                size=self.plan.batch,
-                start=self.progress.step,
-                stop=training.steps,
-                workers=self._workers,
-            )
-            records = fit(self.learner, rows, self._validate, limits, self.progress)
-            for record in records:
-                journal.record(record)
-                self._keep(record)
-                report(record.step, training.steps, _remark(record, self.progress))
-
-    @property
-    def _patches(self) -> Patches:
-        return Patches(
-            cases=self.prepared,
-            ids=self.split.train,
-            patch=self.plan.patch,
-            spacing=self.plan.patch_spacing,
-            foreground=self.experiment.training.foreground,
-            augmentation=self.experiment.augmentation,
-            seed=self.experiment.seed,
-        )
-
-    @property
-    def _workers(self) -> int:
-        asked = self.experiment.plan.workers
-        return min(max(environment.cores() // 2, 1), 8) if asked == "auto" else asked
-
-    def _masks(self) -> Masks:
-        return Masks(
-            patches=self._patches,
-            cases=self.prepared,
-            validation=self.split.validation,
-            classes=len(self.dataset.classes),
-            workers=self._workers,
-            arithmetic=self.plan.arithmetic,
-            device=self.device,
-        )
-
-    def _validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Mean Dice by class over the validation cases, on the prepared grid, without mirroring."""
-        classes = len(self.dataset.classes)
-        window = Window(patch=self.plan.patch, classes=classes, arithmetic=self.plan.arithmetic, device=self.device)
-        quick = Inference(overlap=0.5, mirror=False, windows=self.experiment.inference.windows)
-        table = []
-        for name in self.split.validation:
-            case = self.prepared.load(name)
-            predicted = probabilities(network, case.image, window, quick).argmax(0).astype(np.uint8)
-            table.append([_dice(predicted == c, case.labels == c) for c in range(1, classes)])
-        means = np.mean(table, axis=0)
-        return {str(c): float(d) for c, d in enumerate(means, start=1)}
-
-    def _keep(self, record: Record) -> None:
-        """Checkpoints at each validation: the best to predict with, the last to go on from."""
-        if isinstance(record, Validated):
-            if record.best:
-                content = {"network": self.learner.predictor.state_dict(), "step": record.step}
-                checkpoint.save(self.folder.best, content)
-            self._save()
-        elif isinstance(record, Ended):
-            self._save()
-
-    def _save(self) -> None:
-        checkpoint.save(
-            self.folder.last,
-            {
-                "learner": self.learner.state(),
-                "progress": asdict(self.progress),
-                "random": checkpoint.random_state(),
-                "experiment": experiments.digest(self.experiment),
-            },
-        )
-
-    def _restore(self) -> None:
-        content = checkpoint.load(self.folder.last, self.device)
-        if content["experiment"] != experiments.digest(self.experiment):
-            raise RunError(
-                f"{self.folder.last} was trained with another experiment than {self.folder.experiment} holds. "
-                "Restore the file, or start a new run."
-            )
-        self.learner.restore(content["learner"])
-        self.progress = Progress(**content["progress"])
-        checkpoint.restore_random_state(content["random"])
-
-
-def _dice(a: Mask, b: Mask) -> float:
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
-
-
-def _remark(record: Record, progress: Progress) -> str:
-    match record:
-        case Trained():
-            best = f", best Dice {progress.best:.3f}" if progress.best_step else ""
-            return f"loss {record.loss:.3f}{best}"
-        case Validated():
-            return f"Dice {record.mean_dice:.3f}{' (best so far)' if record.best else ''}"
-        case Ended():
-            return f"{record.reason}; best Dice {record.best_mean_dice:.3f} at step {record.best_step}"
-
-
-def _write_head(trainer: _Trainer, inspection: Inspection, place: Workplace) -> None:
+def _write_head(trainer: Trainer, inspection: Inspection, place: Workplace) -> None:
     """What is known before training starts."""
     folder, dataset = trainer.folder, trainer.dataset
     write_yaml(folder.plan, trainer.plan.table())
@@ -317,4 +142,4 @@ def _write_head(trainer: _Trainer, inspection: Inspection, place: Workplace) -> 
     )
     write_json(folder.environment, environment.describe(place.command, trainer.experiment.seed))
     # Last, because its presence says that there is a run to resume.
-    write_yaml(folder.experiment, experiments.dump(trainer.experiment))
+    write_yaml(folder.experiment, dump(trainer.experiment))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgewise import experiment as experiments
+from edgewise import experiment_file
 from edgewise.console import advancing, progress, say
 from edgewise.data import layouts
 from edgewise.data.case import Case, CaseFiles, Dataset
@@ -78,8 +78,8 @@ def load(folder: RunFolder) -> Trained:
         raise RunError(
             f"{folder.path} is no run: it has no {folder.experiment.name}. Pass a folder made by `edgewise fit`."
         )
-    experiment = experiments.load(folder.experiment)
-    plan = experiments.read_plan(folder.mapping(folder.plan))
+    experiment = experiment_file.load(folder.experiment)
+    plan = experiment_file.read_plan(folder.mapping(folder.plan))
     dataset = folder.mapping(folder.dataset)
     device = environment.device()
     content = checkpoint.load(folder.best, device)
