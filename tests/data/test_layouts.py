@@ -64,6 +64,15 @@ def folders(root, names=("b", "a")):
 BUILD = {"decathlon": decathlon, "nnunet": nnunet, "folders": folders}
 
 
+def test_the_list_of_layouts_in_the_message_has_one_line_for_each(tmp_path):
+    with pytest.raises(DataError) as caught:
+        detect(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(LAYOUTS) + 2
+    assert [line.strip() for line in lines[1:-1]] == [f"({i}) {x.describe}" for i, x in enumerate(LAYOUTS, 1)]
+    assert max(map(len, lines[1:-1])) <= 160
+
+
 def test_the_decathlon_layout_is_recognised(tmp_path):
     data = detect(decathlon(tmp_path / "d"))
     assert (data.layout, data.name, data.channels) == ("decathlon", "Tiny", ("MRI",))

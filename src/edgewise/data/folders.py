@@ -1,8 +1,9 @@
 """Files in folders: ids, channel numbers, pairs of image and label, and what is left over."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,11 @@ from typing_extensions import override
 from edgewise.data.case import CaseFiles
 from edgewise.data.volumes import SUFFIXES, suffix_of
 from edgewise.errors import DataError
+
+DEEPEST = 10
+"""Levels of folders to look through: LiTS as downloaded lies seven below the folder it is unpacked into."""
+MOST = 500_000
+"""Files and folders to look through: a dataset of DICOM series has a hundred thousand."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,43 @@ class Defect:
     @override
     def __str__(self) -> str:
         return f"{self.file}: {self.problem}. {self.mend}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """The folder of a dataset.
+
+    Attributes:
+        root: the folder.
+        description: the content of its `dataset.json`; {} if there is none.
+    """
+
+    root: Path
+    description: Mapping[str, Any]
+
+    @cached_property
+    def images_below(self) -> tuple[Path, ...]:
+        """Every image in the folder and below it, to a depth of ten levels, sorted; without hidden ones.
+
+        Raises:
+            DataError: a folder cannot be listed, or there are so many files that this is no dataset.
+        """
+        return tuple(sorted(path for path in _below(self.root) if suffix_of(path) and path.is_file()))
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Files and folders below a folder; each folder once, however many links lead to it."""
+    waiting, seen, count = [(root, 1)], {root.resolve()}, 0
+    while waiting:
+        folder, level = waiting.pop()
+        for path in entries(folder):
+            count += 1
+            if count > MOST:
+                raise DataError(f"{root}: more than {MOST:,} files lie below it. Pass the folder of one dataset.")
+            yield path
+            if level < DEEPEST and path.is_dir() and path.resolve() not in seen:
+                seen.add(path.resolve())
+                waiting.append((path, level + 1))
 
 
 def case_id(path: Path) -> str:
