@@ -251,7 +251,7 @@ class TestOverrides:
         [
             ({"patch": (64, 64, 64)}, r"plan\.patch has 3 entries, but the network is 2D\. Give one entry"),
             ({"patch": (100, 100)}, r"plan\.patch \[100, 100\] is not divisible by the strides \[\d+, \d+\]\. Use \["),
-            ({"widths": (16,)}, r"plan\.widths has 1 entries, but the plan has \d levels: give one width"),
+            ({"widths": (16,) * 9}, r"plan\.widths has 9 entries, but the plan has \d levels: give one width"),
             (
                 {"intensity": (PercentileZScore(),) * 2},
                 r"plan\.intensity has 2 entries, but the images have 1 channels \(MR\)\. Give one for each",

@@ -1,6 +1,6 @@
 """Augmentation: what changes nothing changes nothing, what moves stays rigid, and nothing is read from outside."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -81,9 +81,9 @@ class TestSpatialChanges:
         np.testing.assert_allclose(cut, 1, atol=1e-4)
         assert (classes == 1).all()
 
-    def test_cubic_overshoot_of_a_deformation_stays_inside(self):
+    def test_a_deformation_far_larger_than_the_patch_stays_inside(self):
         signs = np.array([-1, 1, 1, -1, -1], np.float32)
-        shifts = 60 * np.stack([np.outer(signs, signs)] * 2)
+        shifts = 600 * np.stack([np.outer(signs, signs)] * 2)
         change = plain((64, 64), shifts=shifts)
         box = box_shape(change, (64, 64))
         cut, _ = apply_spatial(np.ones((1, *box), np.float32), np.ones(box, np.uint8), change, (64, 64))
@@ -113,7 +113,7 @@ class TestSpatialChanges:
             np.testing.assert_array_equal(image[0][clear] > 0.5, classes[clear] == 1)
 
     def test_a_shift_moves_by_so_many_voxels(self):
-        shifts = np.zeros((3, 3, 3, 3), np.float32)
+        shifts = np.zeros((3, 5, 5, 5), np.float32)
         shifts[0], shifts[2] = 2, -1
         patch, change = (6, 5, 4), plain((6, 5, 4), shifts=shifts)
         box = box_shape(change, patch)
@@ -162,6 +162,24 @@ class TestDrawing:
 
     @given(seed=st.integers(0, 10**6))
     @settings(max_examples=20)
+    def test_turns_in_the_plane_leave_the_slice_axis_alone(self, seed):
+        setting = replace(RIGID, rotation_axes="in_plane", flip=())
+        matrix = draw(setting, (8, 8, 8), (1.0, 1.0, 1.0), np.random.default_rng(seed)).matrix
+        np.testing.assert_array_equal(matrix[0], (1, 0, 0))
+        np.testing.assert_array_equal(matrix[:, 0], (1, 0, 0))
+        assert matrix[1, 2] != 0
+
+    @pytest.mark.parametrize("unit", ["voxels", "mm", "share"])
+    def test_control_points_move_by_the_shift_in_its_unit(self, unit):
+        patch, spacing, rng = (40, 30, 20), (3.0, 1.0, 0.5), np.random.default_rng(0)
+        setting = Augmentation(elastic=1.0, elastic_points=5, elastic_shift=6.0, elastic_unit=unit)
+        shifts = np.stack([draw(setting, patch, spacing, rng).shifts for _ in range(40)])
+        expected = {"voxels": (6, 6, 6), "mm": (2, 6, 12), "share": (6 * 20, 6 * 15, 6 * 10)}[unit]
+        np.testing.assert_allclose(shifts.std(axis=(0, 2, 3, 4)), expected, rtol=0.05)
+        assert abs(shifts.mean()) < 0.05 * max(expected)
+
+    @given(seed=st.integers(0, 10**6))
+    @settings(max_examples=20)
     def test_magnification_keeps_to_its_limits(self, seed):
         scaled = Augmentation(spatial=1.0, rotation=0.0, scaling=(0.8, 1.25))
         diagonal = np.diag(draw(scaled, (8, 8), (1.0, 1.0), np.random.default_rng(seed)).matrix)
@@ -185,7 +203,7 @@ class TestDrawing:
         "wrong",
         [
             {"noise": 1.5}, {"spatial": -0.1}, {"scaling": (1.2, 0.8)}, {"gamma_range": (0.0, 1.0)},
-            {"elastic_points": 1}, {"low_resolution_zoom": 0.0},
+            {"elastic_points": 3}, {"low_resolution_zoom": 0.0},
         ],
     )  # fmt: skip
     def test_settings_without_a_meaning_are_refused_by_name(self, wrong):

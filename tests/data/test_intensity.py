@@ -52,6 +52,11 @@ def test_a_window_maps_its_bounds_to_zero_and_one_and_clips_beyond():
     np.testing.assert_allclose(Window(lower=-160.0, upper=240.0).apply(hu), [[0, 0, 0.5, 1, 1]], atol=1e-6)
 
 
+def test_a_window_of_width_200_about_40_is_minus_60_to_140():
+    hu = np.array([[-1024, -60, 40, 90, 140, 3000]], np.float32)
+    np.testing.assert_allclose(Window(lower=-60.0, upper=140.0).apply(hu), [[0, 0, 0.5, 0.75, 1, 1]], atol=1e-6)
+
+
 def test_a_dataset_z_score_clips_then_standardises():
     hu = np.array([[-1024, 80, 110, 3000]], np.float32)
     result = ClipZScore(lower=-50.0, upper=200.0, mean=80.0, std=30.0).apply(hu)

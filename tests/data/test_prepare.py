@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from edgewise.data import prepare as module
+from edgewise.data.bias_field import N4
 from edgewise.data.case import Case, CaseFiles, Grid
-from edgewise.data.crop import body_box
+from edgewise.data.crop import LabelRange, body_box
 from edgewise.data.images import read_case
 from edgewise.data.intensity import PercentileZScore, Window
 from edgewise.data.locations import locations
@@ -193,15 +194,20 @@ class TestSettings:
             replace(PLAIN, intensity=(PercentileZScore(upper=99.0),)),
             replace(PLAIN, intensity=(Window(lower=0.0, upper=1.0),)),
             replace(PLAIN, crop="none"),
+            replace(PLAIN, crop=LabelRange()),
+            replace(PLAIN, crop=LabelRange(classes=(2,))),
+            replace(PLAIN, crop=LabelRange(margin=3.0)),
+            replace(PLAIN, bias_field=N4()),
+            replace(PLAIN, bias_field=N4(shrink=2)),
             replace(PLAIN, image_order="linear"),
             replace(PLAIN, label_order="nearest"),
         ]
-        assert len({p.digest() for p in [PLAIN, *others]}) == 8
+        assert len({p.digest() for p in [PLAIN, *others]}) == 13
         assert hash(PLAIN) == hash(replace(PLAIN))
 
     def test_the_digest_is_the_same_in_every_process(self):
         # Recorded with format 1: raise the format number in transform.py whenever prepared numbers change.
-        assert PLAIN.digest() == "9b854cf5cd529567"
+        assert PLAIN.digest() == "7ab1036fe59bc7cf"
 
     def test_settings_without_sense_are_refused(self):
         with pytest.raises(ExperimentError, match="axes"):

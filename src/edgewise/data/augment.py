@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import grid_sample, interpolate
 
+from edgewise.data import deformation
 from edgewise.errors import ExperimentError
 from edgewise.types import Spacing
 
@@ -29,8 +30,12 @@ class Augmentation:
         scaling: smallest and largest magnification.
         spatial: probability of rotating, and of scaling, a patch.
         elastic: probability of an elastic deformation.
-        elastic_shift: standard deviation of the control points' shift, as a share of their distance.
-        elastic_points: control points along each axis.
+        rotation_axes: `in_plane` turns about the slice axis only; `auto` turns about all axes of a 3D patch, unless its
+            slices are thick.
+        elastic_shift: standard deviation of the control points' shift.
+        elastic_unit: of that shift: a `share` of the control points' distance, `voxels`, or `mm`.
+        elastic_points: control points along each axis: intervals of the cubic B-spline plus 3. Large shifts of many
+            points fold the image (see `deformation`).
         flip: axes of the network (the slice axis is 0 in 3D) along which a patch may be mirrored: `all`, or a list.
         noise: probability of Gaussian noise.
         noise_level: largest standard deviation of the noise, in units of the normalised image.
@@ -46,11 +51,13 @@ class Augmentation:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     rotation: float = 15.0
+    rotation_axes: Literal["auto", "in_plane"] = "auto"
     scaling: tuple[float, float] = (0.8, 1.25)
     spatial: float = 0.3
     elastic: float = 0.0
-    elastic_shift: float = 0.15
-    elastic_points: int = 5
+    elastic_shift: float = 0.25
+    elastic_unit: Literal["share", "voxels", "mm"] = "share"
+    elastic_points: int = 7
     flip: tuple[int, ...] | Literal["all"] = "all"
     noise: float = 0.1
     noise_level: float = 0.3
@@ -71,8 +78,10 @@ class Augmentation:
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ExperimentError(f"{name} is [{low}, {high}]: give two positive numbers, the smaller one first.")
-        if self.elastic_points < 2 or not 0 < self.low_resolution_zoom <= 1:
-            raise ExperimentError("elastic_points must be at least 2, and low_resolution_zoom lie between 0 and 1.")
+        if self.elastic_points <= deformation.MARGIN or not 0 < self.low_resolution_zoom <= 1:
+            raise ExperimentError(
+                f"elastic_points must be above {deformation.MARGIN}, and low_resolution_zoom lie between 0 and 1."
+            )
 
     def mirrored(self, dims: int) -> tuple[int, ...]:
         """The axes along which a patch may be mirrored."""
@@ -85,7 +94,7 @@ class Change:
 
     Attributes:
         matrix: (d, d) offset from the patch centre -> offset in the image, in voxels.
-        shifts: (d, n, ..., n) shifts of the elastic control points in voxels; empty where there is none.
+        shifts: (d, n, ..., n) shifts of the control points in voxels (see `deformation`); empty where there are none.
         noise: standard deviation of the noise.
         noise_seed: seed of the noise field.
         blur: standard deviation of the blur in voxels.
@@ -112,10 +121,7 @@ def draw(settings: Augmentation, patch: tuple[int, ...], spacing: Spacing, rng: 
     elastic = np.zeros(0, np.float32)
     matrix = _matrix(settings, dims, spacing, rng)
     if rng.random() < settings.elastic:
-        step = np.array(patch) / (settings.elastic_points - 1)
-        shape = (dims, *(settings.elastic_points,) * dims)
-        scale = (settings.elastic_shift * step).reshape(-1, *(1,) * dims)
-        elastic = (rng.standard_normal(shape) * scale).astype(np.float32)
+        elastic = _shifts(settings, patch, spacing, rng)
 
     def sometimes(probability: float, low: float, high: float, neutral: float) -> float:
         return float(rng.uniform(low, high)) if rng.random() < probability else neutral
@@ -133,12 +139,26 @@ def draw(settings: Augmentation, patch: tuple[int, ...], spacing: Spacing, rng: 
     )
 
 
+def _shifts(settings: Augmentation, patch: tuple[int, ...], spacing: Spacing, rng: np.random.Generator) -> Array:
+    """Shifts of the control points in voxels."""
+    unit = {
+        "share": deformation.distances(settings.elastic_points, patch),
+        "voxels": np.ones(len(patch)),
+        "mm": 1 / np.array(spacing),
+    }[settings.elastic_unit]
+    shape = (len(patch), *(settings.elastic_points,) * len(patch))
+    scale = settings.elastic_shift * unit.reshape(-1, *(1,) * len(patch))
+    shifts: Array = (rng.standard_normal(shape) * scale).astype(np.float32)
+    return shifts
+
+
 def _matrix(settings: Augmentation, dims: int, spacing: Spacing, rng: np.random.Generator) -> Array:
     """Voxel-space matrix of flips, scaling and a rotation that is rigid in millimetres."""
     size = np.array(spacing, float)
     matrix = np.eye(dims)
     # Across thick slices a rotation would mix far-apart slices: turn in the plane only (as nnU-Net does).
-    planes = [(0, 1), (0, 2), (1, 2)] if dims == 3 and size.max() / size.min() <= 3 else [(dims - 2, dims - 1)]
+    all_axes = dims == 3 and settings.rotation_axes == "auto" and size.max() / size.min() <= 3
+    planes = [(0, 1), (0, 2), (1, 2)] if all_axes else [(dims - 2, dims - 1)]
     if rng.random() < settings.spatial:
         for a, b in planes:
             angle = np.deg2rad(rng.uniform(-settings.rotation, settings.rotation))
@@ -158,9 +178,7 @@ def reach(change: Change, patch: tuple[int, ...]) -> tuple[int, ...]:
     """Voxels needed on each side of the centre so that `apply_spatial` never leaves the box it is given."""
     half = np.abs(change.matrix) @ ((np.array(patch) - 1) / 2)
     if change.shifts.size:
-        # Cubic interpolation overshoots its control points: its weights' absolute values sum up to 1.375 an axis.
-        overshoot = 1.375**2 if len(patch) == 2 else 1.0
-        half = half + overshoot * np.abs(change.shifts).reshape(len(patch), -1).max(axis=1)
+        half = half + deformation.largest(change.shifts)
     return tuple(int(h) + 2 for h in np.ceil(half))
 
 
@@ -204,8 +222,7 @@ def _grid(change: Change, patch: tuple[int, ...], box: tuple[int, ...]) -> torch
         column = axis.reshape([-1 if i == a else 1 for i in range(dims)])
         offsets += matrix[:, a].reshape(-1, *(1,) * dims) * column
     if change.shifts.size:
-        mode = "trilinear" if dims == 3 else "bicubic"
-        offsets += interpolate(torch.from_numpy(change.shifts)[None], patch, mode=mode, align_corners=True)[0]
+        deformation.displace(offsets, torch.from_numpy(change.shifts))
     scale = torch.tensor([2 / max(n - 1, 1) for n in box]).reshape(-1, *(1,) * dims)
     return (offsets * scale).flip(0).movedim(0, -1)[None]
 

@@ -29,7 +29,7 @@ def _places(
     labels: Labels, label: int, counts: NDArray[np.int64], before: NDArray[np.int64], most: int
 ) -> NDArray[np.int32]:
     """Voxels of one label, plane by plane: the flat indices of a whole CT would take a gigabyte."""
-    ranks = _spread(int(counts.sum()), most)
+    ranks = spread(int(counts.sum()), most)
     rows = np.empty((len(ranks), labels.ndim), np.int32)
     for index in np.flatnonzero(counts):
         start, stop = np.searchsorted(ranks, (before[index], before[index] + counts[index]))
@@ -40,8 +40,8 @@ def _places(
     return rows
 
 
-def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """`most` ascending ranks below `count`: random in equal shares, because even steps follow grid lines."""
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """`most` ascending ranks below `count`, or all: random in equal shares, because even steps follow grid lines."""
     if count <= most:
         return np.arange(count)
     edges = np.arange(most + 1) * count // most

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from edgewise.data import augment
 from edgewise.data.prepare import PreparedCase, PreparedSet
+from edgewise.data.sampling import AnySampling, RandomPlaces
 from edgewise.types import Spacing
 
 
@@ -39,9 +40,10 @@ class Patches(TorchDataset[Patch]):
         ids: which of them to draw from.
         patch: patch size along the network's axes; two axes cut slices along the first prepared axis.
         spacing: voxel size along the network's axes, in mm.
-        foreground: share of patches centred on a foreground voxel of a class drawn at random.
+        foreground: share of patches that are sure to hold foreground.
         augmentation: what may be changed.
         seed: everything random follows from it and the number.
+        sampling: where in a case they are cut.
     """
 
     cases: PreparedSet
@@ -51,6 +53,7 @@ class Patches(TorchDataset[Patch]):
     foreground: float
     augmentation: augment.Augmentation
     seed: int
+    sampling: AnySampling = RandomPlaces()
 
     @override
     def __getitem__(self, number: int) -> Patch:
@@ -59,27 +62,10 @@ class Patches(TorchDataset[Patch]):
         rng = np.random.default_rng((self.seed, 2, number))
         case = self.cases.load(self.ids[order[place]])
         change = augment.draw(self.augmentation, self.patch, self.spacing, rng)
-        image, labels = self._cut(case, self._centre(case, rng), augment.reach(change, self.patch))
+        centre = self.sampling.centre(case, self.patch, self.foreground, rng)
+        image, labels = self._cut(case, centre, augment.reach(change, self.patch))
         image, labels = augment.apply_spatial(image, labels, change, self.patch)
         return Patch(image=augment.apply_intensity(image, change), labels=labels, case=case.id)
-
-    def _centre(self, case: PreparedCase, rng: np.random.Generator) -> NDArray[np.float64]:
-        """A foreground voxel, or a place where the patch stays inside the image as far as it fits."""
-        shape = np.array(case.labels.shape)
-        classes = [places for places in case.locations[1:] if len(places)]
-        if classes and rng.random() < self.foreground:
-            places = classes[rng.integers(len(classes))]
-            centre: NDArray[np.float64] = places[rng.integers(len(places))].astype(float)
-        else:
-            centre = rng.integers(shape).astype(float)
-        free = len(shape) - len(self.patch)
-        half = (np.array(self.patch) - 1) / 2
-        low, high = half, shape[free:] - 1 - half
-        middle = (shape[free:] - 1) / 2
-        place = np.where(low <= high, np.clip(centre[free:], low, np.maximum(low, high)), middle)
-        # An even patch is centred between voxels: otherwise an unchanged patch would be interpolated, so blurred.
-        centre[free:] = np.floor(place) + half % 1
-        return centre
 
     def _cut(
         self, case: PreparedCase, centre: NDArray[np.float64], reach: tuple[int, ...]

@@ -3,17 +3,18 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
+from edgewise.data.bias_field import AnyBiasField
 from edgewise.data.case import Case
-from edgewise.data.crop import Box, body_box
+from edgewise.data.crop import AnyCrop, Box, LabelRange, body_box
 from edgewise.data.intensity import AnyIntensity
 from edgewise.data.resample import resample, resample_labels, resampled_shape, slabs
 from edgewise.errors import DataError, ExperimentError, ShapeError, SpacingError
-from edgewise.types import Image, Labels, Spacing
+from edgewise.types import Field, Image, Labels, Spacing
 
 # Part of every digest: raise it when the same settings would give other numbers.
 _VERSION = 1
@@ -27,7 +28,9 @@ class Preparation:
         axes: the canonical axis (x, y, z = 0, 1, 2) of each prepared axis; the slice axis comes first.
         spacing: target voxel size in mm, in prepared axis order.
         intensity: normalisation of each channel.
-        crop: "body" cuts away what surrounds the body (see `body_box`), "none" keeps everything.
+        bias_field: how MR channels are corrected, before anything else.
+        crop: "body" cuts away what surrounds the body (see `body_box`), "none" keeps everything, a `LabelRange` keeps
+            the slices of chosen labels, where there are labels.
         image_order: interpolation of images.
         label_order: interpolation of labels (see `resample_labels`).
     """
@@ -35,7 +38,8 @@ class Preparation:
     axes: tuple[int, int, int]
     spacing: Spacing
     intensity: tuple[AnyIntensity, ...]
-    crop: Literal["none", "body"] = "body"
+    bias_field: AnyBiasField = "none"
+    crop: AnyCrop = "body"
     image_order: Literal["cubic", "linear", "nearest"] = "cubic"
     label_order: Literal["linear", "nearest"] = "linear"
 
@@ -46,6 +50,8 @@ class Preparation:
             raise SpacingError(f"target spacing {self.spacing}: expected three positive sizes in mm.")
         if not self.intensity:
             raise ExperimentError("intensity is empty: expected one normalisation for each channel.")
+        if isinstance(self.crop, LabelRange) and not self.crop.by_value:
+            raise ExperimentError("crop.classes holds names: give label values, or let the plan find them.")
 
     def digest(self) -> str:
         """A name for these settings, equal in every process: 16 hexadecimal digits."""
@@ -83,6 +89,7 @@ class Prepared:
         labels: (*space) uint8; `None` where there is no reference.
         spacing: true voxel size of the prepared grid in mm: the target, up to rounding to whole voxels.
         undo: the way back.
+        notes: what could not be done to it, and why.
     """
 
     id: str
@@ -90,11 +97,13 @@ class Prepared:
     labels: Labels | None
     spacing: Spacing
     undo: Undo
+    notes: tuple[str, ...] = ()
 
 
 def transform(case: Case, preparation: Preparation) -> Prepared:
-    """Crop, turn, normalise and resample one case. Pure: training and prediction both use it.
+    """Correct, crop, turn, normalise and resample one case. Pure: training and prediction both use it.
 
+    A bias field is estimated from the whole image, so that the crop does not change it.
     Intensities are normalised before resampling, so that clipping takes away what cubic interpolation
     would make ring; results may therefore exceed the clip by a few per cent at sharp edges.
 
@@ -111,10 +120,8 @@ def transform(case: Case, preparation: Preparation) -> Prepared:
             f"expected {len(preparation.intensity)}: give the same channels as in training."
         )
     axes = preparation.axes
-    shape: Any = case.image.shape[1:]
-    whole = tuple((0, n) for n in shape)
-    box = body_box(case.image, case.spacing) if preparation.crop == "body" else whole
-    undo = Undo(shape=shape, axes=axes, box=box)
+    box, notes = _box(case, preparation)
+    undo = Undo(shape=_triple(case.image.shape[1:]), axes=axes, box=box)
     cropped, spacing = undo.cropped, tuple(case.spacing[axis] for axis in axes)
     size = resampled_shape(cropped, spacing, preparation.spacing)
     part = tuple(slice(*edges) for edges in box)
@@ -122,12 +129,44 @@ def transform(case: Case, preparation: Preparation) -> Prepared:
     if case.labels is not None:
         labels = resample_labels(case.labels[part].transpose(axes), size, preparation.label_order)
     image = np.empty((len(case.image), *cropped), np.float32)
-    for channel, source, intensity in zip(image, case.image, preparation.intensity, strict=True):
-        channel[...] = intensity.apply(source[part].transpose(axes))
+    for number, (channel, source) in enumerate(zip(image, case.image, strict=True)):
+        corrected, note = _corrected(source, case.spacing, preparation.bias_field, number)
+        channel[...] = preparation.intensity[number].apply(corrected[part].transpose(axes))
+        notes += note
     if size != cropped:
         image = resample(image, size, preparation.image_order)
     true = tuple(mm * (n / m) for n, mm, m in zip(cropped, spacing, size, strict=True))
-    return Prepared(id=case.id, image=image, labels=labels, spacing=true, undo=undo)
+    return Prepared(id=case.id, image=image, labels=labels, spacing=true, undo=undo, notes=notes)
+
+
+def _box(case: Case, preparation: Preparation) -> tuple[Box, tuple[str, ...]]:
+    """The part of a case that is kept, and a note where it is not what was asked for."""
+    crop = preparation.crop
+    kind = crop.within if isinstance(crop, LabelRange) else crop
+    box = body_box(case.image, case.spacing) if kind == "body" else tuple((0, n) for n in case.image.shape[1:])
+    if not isinstance(crop, LabelRange) or case.labels is None:
+        return box, ()
+    axis = preparation.axes[0]
+    found = crop.slices(case.labels, box, axis, case.spacing[axis], preparation.spacing[0])
+    if found is None:
+        return box, ("it holds none of the classes of plan.crop, so none of its slices are cut away",)
+    return (*box[:axis], found, *box[axis + 1 :]), ()
+
+
+def _corrected(
+    channel: Field, spacing: Spacing, bias_field: AnyBiasField, number: int
+) -> tuple[Field, tuple[str, ...]]:
+    """A channel without its bias field, and a note where that failed."""
+    if bias_field == "none" or not bias_field.corrects(number):
+        return channel, ()
+    corrected, problem = bias_field.correct(channel, spacing)
+    note = f"channel {number} stays without bias-field correction, because {problem}"
+    return corrected, (note,) if problem else ()
+
+
+def _triple(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    x, y, z = shape
+    return x, y, z
 
 
 def restore(probabilities: np.ndarray, undo: Undo) -> Labels:

@@ -1,9 +1,11 @@
 """What a plan holds, what an experiment may fix of it, and the machine it is made for."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from edgewise.data.bias_field import AnyBiasField
+from edgewise.data.crop import AnyCrop, LabelRange
 from edgewise.data.intensity import AnyIntensity
 from edgewise.data.transform import Preparation
 from edgewise.errors import ExperimentError
@@ -26,7 +28,8 @@ class PlanSettings:
         widths: feature channels of each level.
         stem: down-sampling in the first level; 2 keeps the network off the full resolution, where a CPU spends most.
         intensity: intensity normalisation of each channel.
-        crop: cut away what surrounds the body, or not.
+        bias_field: correct MR channels for the coil's smooth changes of brightness, or not.
+        crop: cut away what surrounds the body, or keep the slices that hold chosen labels, or everything.
         memory_gb: memory that training may use.
         precision: arithmetic of training and inference.
         memory_format: order of axes in memory.
@@ -42,7 +45,8 @@ class PlanSettings:
     widths: tuple[int, ...] | Auto = "auto"
     stem: Literal[1, 2] | Auto = "auto"
     intensity: tuple[AnyIntensity, ...] | Auto = "auto"
-    crop: Literal["none", "body"] = "body"
+    bias_field: AnyBiasField = "none"
+    crop: AnyCrop = "body"
     memory_gb: float | Auto = "auto"
     precision: Literal["fp32", "bf16", "fp16"] | Auto = "auto"
     memory_format: Literal["contiguous", "channels_last"] | Auto = "auto"
@@ -89,7 +93,8 @@ class Plan:
         kernels: kernel of each level.
         widths: channels of each level.
         intensity: normalisation of each channel.
-        crop: cut to the body, or not.
+        bias_field: which channels are corrected, and how.
+        crop: what is cut away.
         arithmetic: precision, memory format and threads; measured when a run starts.
         reasons: why, by decision.
     """
@@ -103,7 +108,8 @@ class Plan:
     kernels: tuple[tuple[int, ...], ...]
     widths: tuple[int, ...]
     intensity: tuple[AnyIntensity, ...]
-    crop: Literal["none", "body"]
+    crop: AnyCrop
+    bias_field: AnyBiasField = "none"
     arithmetic: Arithmetic = Arithmetic()
     reasons: Mapping[str, str]
 
@@ -113,8 +119,19 @@ class Plan:
         return self.spacing[-self.dimensions :]
 
     def preparation(self) -> Preparation:
-        """The settings of data preparation."""
-        return Preparation(axes=self.axes, spacing=self.spacing, intensity=self.intensity, crop=self.crop)
+        """How cases are prepared that are predicted or validate: from the image alone."""
+        crop = self.crop.within if isinstance(self.crop, LabelRange) else self.crop
+        return replace(self.training_preparation(), crop=crop)
+
+    def training_preparation(self) -> Preparation:
+        """How cases that train are prepared: their reference may decide, too."""
+        return Preparation(
+            axes=self.axes,
+            spacing=self.spacing,
+            intensity=self.intensity,
+            bias_field=self.bias_field,
+            crop=self.crop,
+        )
 
     def topology(self, classes: int) -> Topology:
         """What the network is built for."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.data.fingerprint import Fingerprint
-from edgewise.data.intensity import AnyIntensity, ClipZScore, PercentileZScore
 from edgewise.errors import ExperimentError
+from edgewise.plan import images
 from edgewise.plan.records import Machine, Plan, PlanSettings
 
 Strides: TypeAlias = tuple[tuple[int, ...], ...]
@@ -26,13 +26,26 @@ SHALLOWEST = 4
 """No level is smaller than this along an axis."""
 
 
-def make(fingerprint: Fingerprint, channels: tuple[str, ...], settings: PlanSettings, machine: Machine) -> Plan:
+def make(
+    fingerprint: Fingerprint,
+    channels: tuple[str, ...],
+    settings: PlanSettings,
+    machine: Machine,
+    classes: tuple[str, ...] = (),
+) -> Plan:
     """Derive every decision from the dataset's fingerprint, the settings and the machine.
+
+    Args:
+        fingerprint: of the dataset.
+        channels: names of its channels.
+        settings: what the experiment decides.
+        machine: what trains.
+        classes: names of its classes, by label value; needed where the settings name a class.
 
     Raises:
         ExperimentError: a setting contradicts the data or another setting.
     """
-    return _Planner(fingerprint, channels, settings, machine).plan()
+    return _Planner(fingerprint, channels, settings, machine).plan(classes)
 
 
 class _Planner:
@@ -43,10 +56,11 @@ class _Planner:
     ) -> None:
         self.fingerprint, self.channels, self.settings, self.machine = fingerprint, channels, settings, machine
         self.reasons: dict[str, str] = {}
-        if settings.crop == "body":
-            self.reasons["crop"] = "voxels around the body carry no information; decided from the image"
 
-    def plan(self) -> Plan:
+    def plan(self, classes: tuple[str, ...]) -> Plan:
+        intensity, self.reasons["intensity"] = images.intensity(self.settings, self.fingerprint, self.channels)
+        bias_field, self.reasons["bias_field"] = images.bias_field(self.settings, self.channels)
+        crop, self.reasons["crop"] = images.crop(self.settings, classes)
         canonical, axes = self.spacing()
         shape = self.median_shape(canonical, axes)
         spacing = (canonical[axes[0]], canonical[axes[1]], canonical[axes[2]])
@@ -64,8 +78,9 @@ class _Planner:
             strides=strides,
             kernels=self.kernels(strides, spacing[-dimensions:]),
             widths=widths,
-            intensity=self.intensity(),
-            crop=self.settings.crop,
+            intensity=intensity,
+            bias_field=bias_field,
+            crop=crop,
             reasons=self.reasons,
         )
 
@@ -153,6 +168,8 @@ class _Planner:
         """Halve the fine axes first, so that voxels become isotropic on the way down (Isensee et al. 2021)."""
         stem = self.stem()
         deepest = 5 if self.machine.gpu else 4
+        if self.settings.widths != "auto":  # as many levels as there are widths, on every machine
+            deepest = len(self.settings.widths) - 1
         ones = (1,) * len(size)
         rows = [] if stem > 1 else [ones]
         now, grain = size.copy(), np.array(spacing)
@@ -221,36 +238,6 @@ class _Planner:
         most = (64 if flat else 8) if self.machine.gpu else (8 if flat else 2)
         self.reasons["batch"] = f"about {one:.2g} GB of activations a patch, {memory:.3g} GB to use, at most {most}"
         return int(np.clip(memory / one, 1, most))
-
-    def intensity(self) -> tuple[AnyIntensity, ...]:
-        given = self.settings.intensity
-        if given != "auto":
-            if len(given) != len(self.channels):
-                raise ExperimentError(
-                    f"plan.intensity has {len(given)} entries, but the images have {len(self.channels)} channels "
-                    f"({', '.join(self.channels)}). Give one for each channel."
-                )
-            return given
-        self.reasons["intensity"] = (
-            "CT channels: clip to the foreground's 0.5-99.5 percentiles over the dataset, then z-score with the "
-            "foreground's mean and deviation; other channels: clip to the image's own percentiles, then z-score"
-        )
-        return tuple(self.normalisation(number, name) for number, name in enumerate(self.channels))
-
-    def normalisation(self, number: int, name: str) -> AnyIntensity:
-        if name.strip().upper() not in {"CT", "CTA", "HU"}:
-            return PercentileZScore()
-        if not self.fingerprint.channels:
-            raise ExperimentError(
-                f"no case has foreground, so there is nothing to normalise channel {name} by. Set plan.intensity."
-            )
-        facts = self.fingerprint.channels[number]
-        if facts.p005 >= facts.p995:
-            raise ExperimentError(
-                f"the foreground of channel {name} has the single value {facts.p005:g}: it cannot be told apart from "
-                "anything. Check the images, or set plan.intensity."
-            )
-        return ClipZScore(lower=facts.p005, upper=facts.p995, mean=facts.mean, std=max(facts.std, 1e-3))
 
 
 def activation_bytes(patch: tuple[int, ...], strides: Strides, widths: tuple[int, ...]) -> float:
