@@ -54,6 +54,15 @@ def test_the_largest_distance_is_the_directed_hausdorff_distance_of_the_metrics(
     assert surface_error(prediction, reference, spacing).distances.max() == pytest.approx(gaps.max(), rel=1e-5)
 
 
+@given(PAIRS, SPACINGS)
+def test_a_vertex_has_the_mean_distance_of_the_faces_that_meet_in_it(pair, spacing):
+    prediction, reference = pair
+    assume(reference.any())
+    surface = surface_error(prediction, reference, spacing)
+    means = [surface.distances[(surface.faces == vertex).any(1)].mean() for vertex in range(len(surface.vertices))]
+    assert surface.at_vertices() == pytest.approx(means)
+
+
 @given(PAIRS)
 def test_the_surface_is_closed_and_every_edge_is_passed_both_ways(pair):
     surface = surface_error(*pair, (1.0, 2.0, 3.0))

@@ -62,13 +62,15 @@ def test_what_is_in_front_hides_what_is_behind():
     place = toward[:, 2]
     assert place @ (8, 22, 22) > place @ (24, 8, 8)
     frame = Scale(top=1.0, clipped=True, centre=(15.0, 15.0, 15.0), reach=25.0)
-    face, light = surface_picture._visible(surface, frame, toward)
+    face, light, distance = surface_picture._visible(surface, frame, toward)
     seen = surface.distances[face[face >= 0]]
-    alone, _ = surface_picture._visible(surface_error(front, front, ONES), frame, toward)
+    alone, *_ = surface_picture._visible(surface_error(front, front, ONES), frame, toward)
     assert (surface.distances[face[alone >= 0]] == 0).mean() > 0.99
     assert (seen > 0).any()
     assert light[face >= 0].min() >= 0.29
     assert not light[face < 0].any()
+    assert distance[face >= 0] == pytest.approx(seen, abs=surface.distances.max() / 2)  # the mean of its corners
+    assert not distance[face < 0].any()
 
 
 def test_a_surface_has_no_holes():
@@ -76,12 +78,17 @@ def test_a_surface_has_no_holes():
     surface = surface_error(mask, mask, ONES)
     frame = surface_picture.scale([surface], surface, ONES)
     for _, place in VIEWERS:
-        face, _ = surface_picture._visible(surface, frame, surface_picture._axes(place))
+        face, *_ = surface_picture._visible(surface, frame, surface_picture._axes(place))
         covered = (face >= 0).reshape(SIDE, FINER, SIDE, FINER).any((1, 3))
         inside = np.logical_and.reduce(
             [np.logical_or.accumulate(covered[:, ::step], axis=1)[:, ::step] for step in (1, -1)]
         )
         assert np.count_nonzero(inside & ~covered) <= inside.sum() * 0.001
+
+
+def test_every_face_is_turned_to_one_of_the_viewers():
+    (_, one), (_, other) = VIEWERS
+    assert np.array(one) == pytest.approx(-np.array(other))
 
 
 @pytest.mark.parametrize(("_", "place"), VIEWERS)

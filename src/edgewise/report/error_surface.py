@@ -36,6 +36,13 @@ class Surface:
     faces: ndarray
     distances: ndarray
 
+    def at_vertices(self) -> ndarray:
+        """(n) the mean distance of the faces that meet in each vertex, in mm."""
+        corners, count = self.faces.ravel(), len(self.vertices)
+        sums = np.bincount(corners, np.repeat(self.distances, 4), count)
+        mean: ndarray = sums / np.bincount(corners, minlength=count)
+        return mean
+
 
 def surface_error(prediction: ndarray, reference: ndarray, spacing: Spacing) -> Surface:
     """The surface of the prediction with its distance to the border of the reference.

@@ -12,6 +12,10 @@ OWN = ("seed", "started", "memory_gb")
 """What the environment of a run holds that belongs to the run rather than to the machine."""
 
 
+UNSHOWN = ("name", "description", "claim")
+"""Keys of an experiment that say something about it, rather than what it does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fact:
     """One property of every run, and whether the runs differ in it."""
@@ -84,7 +88,7 @@ def differences(records: Sequence[RunRecord]) -> list[Fact]:
     flats = [dict(_flat(record.experiment, "")) for record in records]
     names = dict.fromkeys(name for flat in flats for name in flat)
     rows = [Fact(name=name, values=tuple(flat.get(name, "–") for flat in flats)) for name in names]
-    return [row for row in rows if row.differs and row.name not in {"name", "description", "claim"}]
+    return [row for row in rows if row.differs and row.name.split(".")[0] not in UNSHOWN]
 
 
 def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, str]]:

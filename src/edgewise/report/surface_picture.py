@@ -20,8 +20,9 @@ DENSITY = 1.1
 """Samples of a face for each rendered pixel, along a side, at least: few enough to be fast, and no hole can be seen."""
 RAMP = np.array([[242, 236, 218], [247, 196, 107], [236, 116, 52], [187, 31, 77], [110, 18, 110]], float)
 MISSED = np.array([92.0, 104.0, 122.0])
-VIEWERS = (("the left and the front, above", (-0.55, 0.75, 0.4)), ("the right and behind, above", (0.55, -0.75, 0.4)))
-"""Where the viewer stands: in words, and as a direction from the structure in RAS+."""
+VIEWERS = (("the left, the front and above", (-0.55, 0.75, 0.4)), ("the right, behind and below", (0.55, -0.75, -0.4)))
+"""Where the viewer stands: in words, and as a direction from the structure in RAS+. The two stand opposite each other,
+so that every face is turned to one of them."""
 NICE = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
@@ -51,11 +52,9 @@ def scale(surfaces: Sequence[Surface], reference: Surface, spacing: Spacing) -> 
         spacing: voxel size in mm.
 
     Returns:
-        Colours up to a round number that 95 % of the distances do not exceed, and at least two voxels (by the middle
-        one of their sizes), so that an error of one voxel never looks grave; a frame that holds all surfaces.
+        Colours up to `last_colour`; a frame that holds all surfaces.
     """
-    distances = np.concatenate([[0.0], *(surface.distances for surface in surfaces)])
-    top = _round_up(max(float(np.quantile(distances, 0.95)), 2 * sorted(spacing)[1]))
+    top = last_colour(surfaces, spacing)
     corners = np.concatenate([reference.vertices, *(surface.vertices for surface in surfaces)])
     low, high = corners.min(0), corners.max(0)
     centre = (low + high) / 2
@@ -63,10 +62,20 @@ def scale(surfaces: Sequence[Surface], reference: Surface, spacing: Spacing) -> 
     across, deep, high_up = centre.tolist()
     return Scale(
         top=top,
-        clipped=bool(distances.max() > top),
+        clipped=any((surface.distances > top).any() for surface in surfaces),
         centre=(across, deep, high_up),
         reach=1.06 * float(max(seen)),
     )
+
+
+def last_colour(surfaces: Sequence[Surface], spacing: Spacing) -> float:
+    """The distance in mm of the last colour.
+
+    A round number that 95 % of the distances do not exceed, and at least two voxels (by the middle one of their
+    sizes), so that an error of one voxel never looks grave.
+    """
+    distances = np.concatenate([[0.0], *(surface.distances for surface in surfaces)])
+    return _round_up(max(float(np.quantile(distances, 0.95)), 2 * sorted(spacing)[1]))
 
 
 def picture(surface: Surface, reference: Surface, frame: Scale, title: str) -> Markup:
@@ -97,7 +106,7 @@ def bar(frame: Scale) -> Markup:
     strips = "".join(
         f'<rect x="{10 + 200 * index / steps:g}" width="{200 / steps + 0.5:g}" height="12" '
         f'fill="#{red:02x}{green:02x}{blue:02x}"/>'
-        for index, (red, green, blue) in enumerate(_colours(shares).astype(int).tolist())
+        for index, (red, green, blue) in enumerate(colours(shares).astype(int).tolist())
     )
     ticks = [(0.0, "0"), (0.5, f"{frame.top / 2:g}"), (1.0, ("≥ " if frame.clipped else "") + f"{frame.top:g} mm")]
     words = "".join(f'<text x="{10 + 200 * at:g}" y="27" text-anchor="middle">{text}</text>' for at, text in ticks)
@@ -107,7 +116,7 @@ def bar(frame: Scale) -> Markup:
     )
 
 
-def _colours(shares: ndarray) -> ndarray:
+def colours(shares: ndarray) -> ndarray:
     """(n, 3) red, green, blue of shares of the scale."""
     place = np.clip(shares, 0, 1) * (len(RAMP) - 1)
     return np.stack([np.interp(place, np.arange(len(RAMP)), channel) for channel in RAMP.T], axis=1)
@@ -135,24 +144,24 @@ def _axes(place: tuple[float, float, float]) -> ndarray:
 
 
 def _render(surface: Surface, reference: Surface, frame: Scale, place: tuple[float, float, float]) -> ndarray:
-    face, light = _visible(surface, frame, _axes(place))
-    behind, its_light = _visible(reference, frame, _axes(place))
+    face, light, distance = _visible(surface, frame, _axes(place))
+    behind, its_light, _ = _visible(reference, frame, _axes(place))
     drawn = np.zeros((*face.shape, 3))
     missed = (face < 0) & (behind >= 0)
     drawn[missed] = MISSED * its_light[missed, None]
     shown = face >= 0
-    drawn[shown] = _colours(surface.distances[face[shown]] / frame.top) * light[shown, None]
+    drawn[shown] = colours(distance[shown] / frame.top) * light[shown, None]
     return drawn.astype(np.uint8)
 
 
-def _visible(surface: Surface, frame: Scale, axes: ndarray) -> tuple[ndarray, ndarray]:
-    """For every pixel the face that is nearest to the viewer, -1 for none, and how light it is."""
+def _visible(surface: Surface, frame: Scale, axes: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """For every pixel the face that is nearest to the viewer, -1 for none; how light, and how far off it is there."""
     side = SIDE * FINER
     points = (surface.vertices - np.array(frame.centre)) @ axes / frame.reach
     points[:, :2] = (points[:, :2] * (1, -1) + 1) * side / 2
     nearest = np.full(side * side, -1, np.int64)
-    light = _light(surface, axes)
-    faces, lights, count = [], [], 0
+    fields = np.stack([_light(surface, axes), surface.at_vertices()], axis=1)
+    faces, values, count = [], [], 0
     for chosen, weights in _samples(surface, points, axes):
         corners = surface.faces[chosen]
         x, y, depth = np.moveaxis(weights @ points[corners], 2, 0)
@@ -161,11 +170,12 @@ def _visible(surface: Surface, frame: Scale, axes: ndarray) -> tuple[ndarray, nd
         order = ((depth + 2) * (1 << 20)).astype(np.int64) << 40
         np.maximum.at(nearest, pixel.ravel(), (order | numbers).ravel())
         faces.append(np.repeat(chosen, len(weights)))
-        lights.append((light[corners] @ weights.T).ravel())
+        values.append((weights @ fields[corners]).reshape(-1, 2))
         count += pixel.size
     winner = np.where(nearest < 0, count, nearest & ((1 << 40) - 1))
     face = np.concatenate([*faces, [-1]])[winner].astype(np.int64)
-    return face.reshape(side, side), np.concatenate([*lights, [0.0]])[winner].reshape(side, side)
+    light, distance = np.concatenate([*values, [[0.0, 0.0]]])[winner].T.reshape(2, side, side)
+    return face.reshape(side, side), light, distance
 
 
 def _samples(surface: Surface, points: ndarray, axes: ndarray) -> Iterator[tuple[ndarray, ndarray]]:

@@ -1,8 +1,8 @@
 """`edgewise evaluate`: predicted masks against reference masks."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,16 +68,19 @@ class Evaluation:
         lesions: of the same cases, one a connected component of either mask.
         definitions: whose the metrics are.
         failures: why a case could not be scored as it is, by its id.
+        warnings: what else is to be known of the predictions, by case.
     """
 
     rows: tuple[Row, ...]
     lesions: tuple[LesionRow, ...]
     definitions: Definitions
     failures: Mapping[str, str]
+    warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def summary(self, policy: Policy = "worst") -> dict[str, Any]:
-        """Aggregates, definitions and failures, ready for JSON."""
-        return summarise(self.rows, self.definitions, policy) | {"failures": dict(self.failures)}
+        """Aggregates, definitions, failures and warnings, ready for JSON."""
+        said = {"failures": dict(self.failures), "warnings": dict(self.warnings)}
+        return summarise(self.rows, self.definitions, policy) | said
 
     def write(self, table: Path, lesions: Path, summary: Path, policy: Policy = "worst") -> None:
         """Write the table of cases (the ending chooses its format), the table of lesions, and the summary as JSON."""
@@ -110,7 +113,7 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"], w
     if out != "none":
         require_table(out)
     truth, predicted = matched(predictions, references)
-    result = evaluate_pairs(truth, predicted, _declared_names(references), chosen, wanted.workers)
+    result = evaluate_pairs(truth, predicted, declared_names(references), chosen, wanted.workers)
     if not result.rows:
         reason = next(iter(result.failures.values()), "")
         raise DataError(f"{references}: no case could be scored. {reason}")
@@ -209,7 +212,7 @@ def _found(path: Path) -> str:
     return path.name if path.is_file() else f"{path} holds {content(path)}"
 
 
-def _declared_names(references: Path) -> Names:
+def declared_names(references: Path) -> Names:
     """The class names of a dataset.json beside the references or above them, as data layouts have it."""
     folder = references.parent if references.is_file() else references
     for path in (folder / "dataset.json", folder.parent / "dataset.json"):

@@ -25,7 +25,7 @@ def predict(run: Path, images: Sequence[Path], out: Path) -> Mapping[str, str]:
     trained = load(RunFolder(path=run))
     files = find_images(images, len(trained.channels))
     _require_apart(files, out)
-    failures = predict_all(trained, files, output_folder(out))
+    failures = predict_all(trained, files, output_folder(out)).failures
     if len(failures) == len(files):
         raise DataError("no image could be predicted:\n" + "\n".join(f"  {text}" for text in failures.values()))
     return failures

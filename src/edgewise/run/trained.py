@@ -1,7 +1,7 @@
 """A trained run: load its network, predict images with it, evaluate it on its validation cases."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -16,12 +16,12 @@ from edgewise.data.transform import restore, transform
 from edgewise.data.volumes import suffix_of
 from edgewise.errors import EdgewiseError, OutputError, RunError
 from edgewise.experiment import Experiment
+from edgewise.inference.postprocess import Mended, postprocess
 from edgewise.inference.sliding import Window, probabilities
 from edgewise.plan import Plan
 from edgewise.run import environment
 from edgewise.run.folder import Journal, RunFolder
 from edgewise.training import checkpoint
-from edgewise.types import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class Trained:
     network: nn.Module
     device: torch.device
 
-    def predict(self, case: Case) -> Labels:
-        """The most probable class of each voxel on the case's canonical grid: (x, y, z) uint8."""
+    def predict(self, case: Case) -> Mended:
+        """The most probable class of each voxel, post-processed, on the case's canonical grid: (x, y, z) uint8."""
         prepared = transform(case, self.plan.preparation())
         window = Window(
             patch=self.plan.patch,
@@ -55,17 +55,36 @@ class Trained:
             mirrored=self.experiment.augmentation.mirrored(self.plan.dimensions),
         )
         p = probabilities(self.network, prepared.image, window, self.experiment.inference)
-        return restore(p, prepared.undo)
+        labels = restore(p, prepared.undo)
+        mended = postprocess(labels, case.spacing, self.classes, self.experiment.postprocessing)
+        return replace(mended, warnings=(*prepared.notes, *mended.warnings))
 
-    def predict_file(self, files: CaseFiles, target: Path) -> None:
+    def predict_file(self, files: CaseFiles, target: Path) -> tuple[str, ...]:
         """Predict one image and write the mask on the image's own grid.
+
+        Returns:
+            Warnings of the preparation and the post-processing.
 
         Raises:
             DataError: the image cannot be read, or does not have the channels the network was trained on.
         """
         case = read_case(CaseFiles(id=files.id, images=files.images))
-        labels, grid = self.predict(case), case.grid
-        write_labels(target, labels, grid)
+        mended = self.predict(case)
+        write_labels(target, mended.labels, case.grid)
+        return mended.warnings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What became of the images that were to be predicted.
+
+    Attributes:
+        failures: what went wrong, by case id; empty if all went well.
+        warnings: of preparation and post-processing, by case id; cases without any are left out.
+    """
+
+    failures: Mapping[str, str] = field(default_factory=dict)
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load(folder: RunFolder) -> Trained:
@@ -73,6 +92,7 @@ def load(folder: RunFolder) -> Trained:
 
     Raises:
         RunError: the folder is no run, or has no checkpoint yet.
+        ExperimentError: its post-processing names a class that it does not have.
     """
     if not folder.experiment.exists():
         raise RunError(
@@ -81,6 +101,7 @@ def load(folder: RunFolder) -> Trained:
     experiment = experiment_file.load(folder.experiment)
     plan = experiment_file.read_plan(folder.mapping(folder.plan))
     dataset = folder.mapping(folder.dataset)
+    experiment.postprocessing.kept(dataset["classes"])
     device = environment.device()
     content = checkpoint.load(folder.best, device)
     network = experiment.method.predictor(experiment.network, plan.topology(len(dataset["classes"])))
@@ -95,23 +116,24 @@ def load(folder: RunFolder) -> Trained:
     )
 
 
-def predict_all(trained: Trained, files: tuple[CaseFiles, ...], out: Path) -> Mapping[str, str]:
-    """Predict many images; a failing one does not stop the others.
-
-    Returns:
-        What went wrong, by case id; empty if all went well.
-    """
+def predict_all(trained: Trained, files: tuple[CaseFiles, ...], out: Path) -> Predicted:
+    """Predict many images, and say what the post-processing warns of; a failing image does not stop the others."""
     failures: dict[str, str] = {}
+    warnings: dict[str, tuple[str, ...]] = {}
     with progress("predicting") as report, trained.plan.arithmetic.applied():
         for i, case in enumerate(files):
             try:
-                trained.predict_file(case, out / f"{case.id}{ending(case)}")
+                found = trained.predict_file(case, out / f"{case.id}{ending(case)}")
+                if found:
+                    warnings[case.id] = found
             except OutputError:  # the next case could not be written either
                 raise
             except EdgewiseError as error:
                 failures[case.id] = str(error)
             advancing(report)(i + 1, len(files))
-    return failures
+    for name, texts in warnings.items():
+        say(f"warning: {name}: {'; '.join(texts)}")
+    return Predicted(failures=failures, warnings=warnings)
 
 
 def ending(files: CaseFiles) -> str:
@@ -134,13 +156,16 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     trained = load(folder)
     chosen = set(folder.mapping(folder.dataset)["validation"])
     cases = tuple(case for case in dataset.cases if case.id in chosen)
-    failures = predict_all(trained, cases, folder.predictions)
+    predicted = predict_all(trained, cases, folder.predictions)
+    failures = predicted.failures
     references = {case.id: case.label for case in cases if case.label is not None}
     found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
     result = evaluate_pairs(references, found, trained.classes, named("default"))
-    result = replace(result, failures={**result.failures, **failures})
+    result = replace(result, failures={**result.failures, **failures}, warnings=predicted.warnings)
     result.write(folder.metrics, folder.lesions, folder.summary)
     journal = Journal(folder.journal)
+    for case, texts in predicted.warnings.items():
+        journal.note(f"{case}: {'; '.join(texts)}")
     for case, text in result.failures.items():
         journal.failure(case, text)
     curves([read_run(folder.path)], folder.curves)
