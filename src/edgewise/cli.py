@@ -25,7 +25,7 @@ app = App(
     help="Train, apply and compare segmentation networks with distance maps.",
 )
 
-Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions"]
+Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions", "experiments"]
 
 
 @app.command
@@ -69,7 +69,7 @@ def fit(
     """Train a network on a folder of labelled scans, then evaluate it on the validation cases.
 
     Args:
-        experiment: experiment file (YAML).
+        experiment: experiment file (YAML), or the name of one that `edgewise list experiments` shows.
         data: dataset folder.
         out: run folder to create.
         fold: which fold validates; "file" takes what the experiment says.
@@ -80,6 +80,7 @@ def fit(
     from edgewise.experiment import with_fold
     from edgewise.experiment_file import load
     from edgewise.run.fit import Workplace, default_cache, run
+    from edgewise.run.shipped import located
 
     place = Workplace(
         data=data,
@@ -87,7 +88,7 @@ def fit(
         cache=default_cache() if cache == "default" else cache,
         command=shlex.join(["edgewise", *sys.argv[1:]]),
     )
-    chosen = load(experiment, set or ())
+    chosen = load(located(experiment), set or ())
     failures = run(chosen if fold == "file" else with_fold(chosen, fold), place, resume=resume)
     print(out)
     return _named(failures)
@@ -105,6 +106,45 @@ def predict(run: Path, images: Annotated[list[Path], Parameter(negative=())], *,
     from edgewise.run.predict import predict as work
 
     failures = work(run, images, out)
+    print(out)
+    return _named(failures)
+
+
+@app.command
+def export(run: Path, *, out: Path) -> int:
+    """Write the trained network alone, as a file that other programs run: ONNX, or a program of torch.export.
+
+    Args:
+        run: run folder made by `edgewise fit`.
+        out: file ending in .onnx (needs the extra `onnx`) or .pt2; how to use it is written beside it as JSON.
+    """
+    from edgewise.run.export import export as work
+
+    print(work(run, out))
+    return DONE
+
+
+@app.command
+def surfaces(
+    prediction: Path,
+    reference: Path,
+    *,
+    out: Path,
+    of: Annotated[str, Parameter(name="--class")] = "all",
+    ending: Annotated[Literal["vtp", "ply", "glb"], Parameter(name="--format")] = "vtp",
+) -> int:
+    """Write surfaces of predicted masks, coloured by their distance to the reference, for 3D Slicer or ParaView.
+
+    Args:
+        prediction: predicted mask, or a folder of them.
+        reference: reference mask, or a folder of masks of the same names.
+        out: file ending in .vtp, .ply or .glb, or a folder for one file a case and class.
+        of: class to write, by name or number; "all" is every class that both masks hold.
+        ending: format of the files in a folder.
+    """
+    from edgewise.run.surfaces import surfaces as work
+
+    failures = work(prediction, reference, out, chosen=of, ending=ending)
     print(out)
     return _named(failures)
 
@@ -232,11 +272,12 @@ def list_(
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     schema: bool = False,
 ) -> int:
-    """List the components that an experiment file may name.
+    """List the components that an experiment file may name, or the experiments that come with Edgewise.
 
     Args:
         what: which catalogue.
-        as_json: print objects with kind, source, needs, parameters and summary.
+        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, path,
+            summary and claim.
         schema: print the JSON schema of the experiment file instead.
     """
     from edgewise.run.listing import describe, lines

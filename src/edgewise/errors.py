@@ -21,6 +21,10 @@ class RunError(EdgewiseError):
     """A run folder is missing, unfinished or does not fit what is asked of it."""
 
 
+class DivergedError(RunError):
+    """A training whose loss, gradient or weights are no longer finite numbers."""
+
+
 class SpacingError(EdgewiseError, ValueError):
     """Voxel spacing is missing, not positive, or of the wrong length."""
 

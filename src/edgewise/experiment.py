@@ -13,7 +13,9 @@ from pydantic import Field, TypeAdapter
 
 from edgewise.catalog import discover
 from edgewise.data.augment import Augmentation
+from edgewise.data.sampling import AnySampling, RandomPlaces
 from edgewise.errors import ExperimentError
+from edgewise.inference.postprocess import Postprocessing
 from edgewise.inference.sliding import Inference
 from edgewise.losses.base import Loss
 from edgewise.losses.compound import Sum, Term
@@ -76,7 +78,9 @@ class Training:
         schedule: poly, step or plateau.
         clip: gradient norms are scaled down to this.
         average: decay of the moving average of the weights that predicts; 0 predicts with the last weights.
-        foreground: share of patches centred on foreground.
+        sampling: random, or grid: where training patches are cut.
+        foreground: share of patches that are sure to hold foreground: centred on it (random), or drawn from the
+            sub-images that hold some (grid).
         validate_every: steps between validations.
         patience: validations without improvement after which training ends; 0 never ends early.
         report_every: steps between journal records.
@@ -90,6 +94,7 @@ class Training:
     schedule: Annotated[AnySchedule, Field(discriminator="kind")] = Poly()
     clip: Annotated[float, Field(gt=0)] = 12.0
     average: Share = 0.999
+    sampling: Annotated[AnySampling, Field(discriminator="kind")] = RandomPlaces()
     foreground: Share = 1 / 3
     validate_every: Count = 500
     patience: Annotated[int, Field(ge=0)] = 0
@@ -144,6 +149,7 @@ class Experiment:
         training: how long and how fast.
         augmentation: how training patches are varied.
         inference: how the trained network is applied.
+        postprocessing: what is mended in its label maps.
         claim: what a paper published for it.
     """
 
@@ -158,6 +164,7 @@ class Experiment:
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
     inference: Inference = Inference()
+    postprocessing: Postprocessing = Postprocessing()
     claim: Claim | None = None
 
 
@@ -168,7 +175,10 @@ adapter = cache(lambda: TypeAdapter(Experiment))
 
 def schema() -> dict[str, Any]:
     """JSON schema of the experiment file: editors complete and check experiments with it."""
-    return adapter().json_schema()
+    whole = adapter().json_schema()
+    # Not a part of an experiment, but of its file: see `experiment_file.load`.
+    whole["properties"]["base"] = {"type": "string", "description": "the experiment file this one starts from"}
+    return whole
 
 
 def dump(experiment: Experiment) -> dict[str, Any]:

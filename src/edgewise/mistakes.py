@@ -26,6 +26,8 @@ def explain(root: type[Any], errors: Sequence[Mapping[str, Any]]) -> list[str]:
         place = path.split("[")[0]
         if place in problems and error["type"] == "literal_error":
             problems[place] += f" Or write {error['ctx']['expected']}."
+        if place in problems and error["type"] == "dataclass_type":
+            problems[place] += " Or write a mapping with a `kind`."
         problems.setdefault(place, _problem(path, known, error))
     return list(problems.values())
 
@@ -34,7 +36,7 @@ def _relevant(errors: Sequence[Any]) -> list[Any]:
     """Without the errors of those members of a union that the value's own `kind` rules out."""
     other = [e for e in errors if e["type"] == "literal_error" and e["loc"][-1] == "kind"]
     members = [e["loc"][:-1] for e in other]
-    kept = [e for e in errors if not any(e["loc"][: len(m)] == m for m in members)]
+    kept = [e for e in errors if not any(e["loc"][: len(m)] == m for m in members) and not _meant_otherwise(e, errors)]
     for e in other:
         union = e["loc"][:-2]
         if not any(k["loc"][: len(union)] == union for k in kept):  # its kind is none of them
@@ -43,6 +45,14 @@ def _relevant(errors: Sequence[Any]) -> list[Any]:
                 0, {**e, "type": "union_tag_invalid", "loc": union, "ctx": {"tag": e["input"], "expected_tags": tags}}
             )
     return kept
+
+
+def _meant_otherwise(error: Any, errors: Sequence[Any]) -> bool:
+    """Whether a mapping was compared with the words that may stand in its place, though its own keys are wrong."""
+    place = error["loc"][:-1]
+    if error["type"] != "literal_error" or not isinstance(error["input"], dict):
+        return False
+    return any(e is not error and e["loc"][: len(place)] == place for e in errors)
 
 
 def _problem(path: str, known: Sequence[str], error: Any) -> str:

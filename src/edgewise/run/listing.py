@@ -1,13 +1,16 @@
-"""`edgewise list`: the components an experiment file may name, and the sets of metric definitions."""
+"""`edgewise list`: the components an experiment file may name, sets of metric definitions, shipped experiments."""
 
 import textwrap
-from dataclasses import MISSING, Field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from edgewise.catalog import Component, discover
 
 if TYPE_CHECKING:
+    from edgewise.experiment import Claim
     from edgewise.metrics.definitions import Definitions
+    from edgewise.run.shipped import Shipped
 
 WIDTH = 100
 
@@ -29,7 +32,14 @@ def catalogue(what: str) -> type[Component]:
 
 
 def describe(what: str) -> list[dict[str, Any]]:
-    """One object a component: kind, source, needs, parameters, summary; or a set of definitions, with its metrics."""
+    """One object a component: kind, source, needs, parameters, summary.
+
+    Or one a set of definitions, with its metrics; or one a shipped experiment: name, path, summary, claim.
+    """
+    if what == "experiments":
+        from edgewise.run.shipped import shipped
+
+        return [_experiment(each) for each in shipped()]
     if what == "definitions":
         from edgewise.metrics.presets import PRESETS, named
 
@@ -51,9 +61,36 @@ def lines(what: str) -> list[str]:
     rows = describe(what)
     if what == "definitions":
         return [line for row in rows for line in _paragraph(row)]
+    if what == "experiments":
+        width = max(len(row["name"]) for row in rows)
+        return [f"{row['name']:{width}}  {_claimed(row['claim'])}".rstrip() for row in rows]
     width = max(len(row["kind"]) for row in rows)
     needs = [f" (needs {', '.join(row['needs'])})" if row["needs"] else "" for row in rows]
     return [f"{row['kind']:{width}}  {_words(row['summary'])}{need}" for row, need in zip(rows, needs, strict=True)]
+
+
+def _experiment(shipped: "Shipped") -> dict[str, Any]:
+    from edgewise.experiment_file import load
+
+    claim: Claim | None = load(shipped.path).claim
+    return {
+        "name": shipped.name,
+        "path": str(shipped.path),
+        "summary": shipped.summary,
+        "claim": claim and asdict(claim),
+    }
+
+
+def _claimed(claim: Mapping[str, Any] | None) -> str:
+    """`dice 0.9642 ± 0.008 (Caliva et al. 2019, Section 3)`; nothing if nothing was published."""
+    if claim is None:
+        return ""
+    spread = claim["deviations"]
+    values = (
+        f"{key} {value:g}{f' ± {spread[key]:g}' if key in spread else ''}" for key, value in claim["values"].items()
+    )
+    of = "" if claim["of"] == "all" else f" of {claim['of']}"
+    return f"{', '.join(values)}{of} ({claim['source']})"
 
 
 def _described(definitions: "Definitions") -> dict[str, Any]:
