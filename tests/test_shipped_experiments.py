@@ -27,7 +27,8 @@ from edgewise.run.shipped import located, shipped
 from edgewise.run.trainer import Trainer
 
 ALL = {each.name: each.path for each in shipped()}
-BASES = sorted(next(iter(ALL.values())).parents[1].rglob("base.yaml"))
+ROOT = next(path for path in ALL["starter/acdc"].parents if path.name == "experiments")
+BASES = sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("base.yaml"))
 
 # As printed in Li et al. 2020 (arXiv:2501.09116), Tables 1 and 2.
 TABLE_1 = """
@@ -173,14 +174,15 @@ class TestFiles:
                 assert method.weight == (heavy if "alpha" in row else 1)
 
     @pytest.mark.parametrize("gpu", [True, False])
-    @pytest.mark.parametrize("path", BASES, ids=lambda path: path.parent.name)
-    def test_the_plan_of_each_paper_fits_its_data_on_every_machine(self, path, gpu):
-        base = load(path)
+    @pytest.mark.parametrize("name", BASES)
+    def test_the_plan_of_each_paper_fits_its_data_on_every_machine(self, name, gpu):
+        base = load(ROOT / name / "base.yaml")
         shape, spacing, channel = {
             "lrnet": ((512, 512, 430), (0.76, 0.76, 1.0), "CT"),
             "penalty": ((160, 384, 384), (0.7, 0.365, 0.365), "MR"),
             "rdd": ((320, 320, 24), (0.6, 0.6, 3.6), "MR"),
-        }[path.parent.name]
+            "replicas": ((36, 50, 35), (1.0, 1.0, 1.0), "MR"),
+        }[name.split("/")[0]]
         facts = ChannelFacts(mean=60.0, std=20.0, p005=-10.0, p995=120.0, minimum=-100.0, maximum=300.0)
         case = CaseFacts(id="a", shape=shape, spacing=spacing, voxels=(10, 5), digest="a")
         fingerprint = Fingerprint(cases=(case,), channels=(facts,), digest="x")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from edgewise.data.batches import Batch
-from edgewise.errors import RunError
+from edgewise.errors import DivergedError, LogitsError
 from edgewise.training.loop import Limits, Progress, fit
 from edgewise.training.optimise import Plateau, Poly, Rate, Step
-from edgewise.training.records import Ended, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Trained, Validated
 
 
 class Fake:
@@ -69,9 +69,44 @@ def test_a_time_limit_ends_a_run_with_a_validation():
     assert "time limit" in records[-1].reason
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_cases():
-    with pytest.raises(RunError, match=r"became nan at step 3 \(cases case2\)"):
-        list(fit(Fake({2: math.nan}), batches(10), lambda _: {"1": 0.5}, limits(), Progress()))
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_stops_with_step_and_cases(loss):
+    progress, records = Progress(), []
+    with pytest.raises(DivergedError, match=rf"became {loss} at step 3 \(cases case2\)"):  # noqa: PT012
+        for record in fit(Fake({2: loss}), batches(10), lambda _: {"1": 0.5}, limits(validate_every=1), progress):
+            records.append(record)  # noqa: PERF402 - what came before the error counts
+    assert [type(record) for record in records] == [Validated, Validated, Diverged]
+    assert (records[-1].step, records[-1].cases) == (3, ("case2",))
+    assert str(loss) in records[-1].reason
+    assert progress.step == 2
+
+
+def test_a_loss_that_refuses_nan_logits_stops_it_too():
+    learner = Fake()
+
+    def step(*_):
+        raise LogitsError
+
+    learner.step = step
+    with pytest.raises(DivergedError, match=r"output became nan at step 1 \(cases case0\)"):
+        list(fit(learner, batches(10), lambda _: {"1": 0.5}, limits(), Progress()))
+
+
+def test_a_score_that_is_enough_ends_a_run_after_its_validation():
+    scores = iter([0.5, 0.9, 0.99])
+    records = list(fit(Fake(), batches(100), lambda _: {"1": next(scores)}, limits(steps=100, enough=0.9), Progress()))
+    assert [type(record) for record in records[-2:]] == [Validated, Ended]
+    assert records[-1].step == 8
+    assert "0.9000 is enough" in records[-1].reason
+
+
+@pytest.mark.parametrize("change", [{"enough": 0.9}, {"patience": 3}, {"minutes": 1.0}])
+def test_a_run_resumed_after_its_end_ends_without_a_step(change):
+    learner = Fake()
+    progress = Progress(step=8, seconds=100.0, best=0.95, best_step=4, since=3)
+    (ended,) = fit(learner, batches(100, 8), lambda _: {"1": 0.5}, limits(**change), progress)
+    assert learner.seen == []
+    assert (type(ended), ended.step, ended.best_step) == (Ended, 8, 4)
 
 
 def test_a_resumed_run_goes_on_counting():

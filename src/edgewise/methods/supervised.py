@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from edgewise.data.batches import Batch
-from edgewise.methods.base import Groundwork, Laid, Method
+from edgewise.methods.base import Method
+from edgewise.methods.groundwork import Groundwork, Laid
 from edgewise.networks.base import Network, Topology
-from edgewise.training.descent import Descent, Reading, outputs_of, segmentation_loss
+from edgewise.training.descent import Descent, Reading, outputs_of, segmentation_loss, truth_of
 from edgewise.training.learner import Learner, Setting
 
 
@@ -27,6 +28,10 @@ class Supervised(Method):
     source: ClassVar = "Polyak and Juditsky 1992, doi:10.1137/0330046 (averaging)"
 
     @override
+    def require(self, network: Network, topology: Topology) -> None:
+        """Every network will do."""
+
+    @override
     def predictor(self, network: Network, topology: Topology) -> nn.Module:
         return network.build(topology)
 
@@ -38,7 +43,7 @@ class Supervised(Method):
     def learner(self, setting: Setting, laid: Laid) -> Learner:
         def objective(network: nn.Module, batch: Batch, step: int) -> Tensor:
             logits = outputs_of(network, batch.image, setting)
-            loss = setting.loss.at(step / setting.epoch)
-            return segmentation_loss(logits, batch.labels, loss, setting, self.deep_supervision)
+            truth, loss = truth_of(batch, setting, setting.loss.needs), setting.loss.at(step / setting.epoch)
+            return segmentation_loss(logits, truth, loss, self.deep_supervision)
 
         return Descent(setting, self.predictor(setting.network, setting.topology), objective)

@@ -9,9 +9,9 @@ from edgewise import experiment_file
 from edgewise import plan as planning
 from edgewise.console import advancing, progress, say
 from edgewise.data import checks, layouts, splits
-from edgewise.data.case import Dataset
+from edgewise.data.case import CaseFiles, Dataset
 from edgewise.data.checks import Inspection
-from edgewise.data.prepare import PreparedSet, prepare
+from edgewise.data.prepare import Preparation, PreparedSet, prepare
 from edgewise.data.splits import Split
 from edgewise.experiment import Experiment, Fixed, Folds, dump
 from edgewise.files import write_json
@@ -69,6 +69,7 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
         if folder.ended():
             return finish(folder, place.data)
     dataset = layouts.detect(place.data)
+    experiment.postprocessing.kept(dataset.classes)  # a misspelt class is said now, not after the training
     if not resume:
         folder.open_new()
     inspection = _inspect(dataset)
@@ -76,7 +77,7 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
         folder.require_data(inspection.fingerprint.digest, place.data)
     split = _split(experiment, dataset)
     plan = _plan(experiment, dataset, inspection, folder if resume else None)
-    prepared = _prepare(dataset, inspection, plan, place.cache)
+    prepared = _prepare(dataset, inspection, plan, split, place.cache)
     trainer = Trainer(experiment, plan, dataset, split, prepared, folder)
     if not resume:
         _write_head(trainer, inspection, place)
@@ -106,21 +107,33 @@ def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resu
     if resumed is not None:
         return experiment_file.read_plan(resumed.mapping(resumed.plan))
     machine = environment.machine()
-    plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine)
+    plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine, dataset.classes)
+    experiment.method.require(experiment.network, plan.topology(len(dataset.classes)))
     return replace(plan, arithmetic=measured(experiment, plan, len(dataset.classes), environment.device()))
 
 
-def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, cache: Path) -> PreparedSet:
+def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, split: Split, cache: Path) -> PreparedSet:
     digests = {case.id: case.digest for case in inspection.fingerprint.cases}
-    with progress("preparing") as report:
-        return prepare(
-            dataset.cases,
-            plan.preparation(),
-            cache / "prepared",
-            workers=environment.cores(),
-            digests=digests,
-            progress=advancing(report),
-        )
+    alike: dict[Preparation, list[CaseFiles]] = {}
+    for case in dataset.cases:
+        preparation = plan.training_preparation() if case.id in split.train else plan.preparation()
+        alike.setdefault(preparation, []).append(case)
+    folders: dict[str, Path] = {}
+    for preparation, cases in alike.items():
+        with progress("preparing") as report:
+            prepared = prepare(
+                cases,
+                preparation,
+                cache / "prepared",
+                workers=environment.cores(),
+                digests=digests,
+                progress=advancing(report),
+            )
+        folders.update(prepared.folders)
+    prepared = PreparedSet(folders=folders)
+    for warning in prepared.warnings():
+        say(f"warning: {warning}")
+    return prepared
 
 
 def _write_head(trainer: Trainer, inspection: Inspection, place: Workplace) -> None:

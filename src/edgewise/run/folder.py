@@ -58,6 +58,14 @@ class RunFolder:
         """Weights of a network that was trained before the main training."""
         return self.path / "checkpoints" / f"{name}.pt"
 
+    def groundwork_last(self, name: str) -> Path:
+        """Checkpoint to resume its training from; gone when that is done."""
+        return self.path / "checkpoints" / f"{name}.last.pt"
+
+    def groundwork_journal(self, name: str) -> Path:
+        """Records of its training."""
+        return self.path / f"{name}.jsonl"
+
     @property
     def predictions(self) -> Path:
         """Predicted masks of the validation cases."""
@@ -90,7 +98,7 @@ class RunFolder:
             OutputError: it already holds a run, or cannot be written.
         """
         output_folder(self.path)
-        if self.journal.exists() or self.experiment.exists():
+        if any(each.exists() for each in (self.journal, self.experiment, self.best.parent)):
             raise OutputError(f"{self.path} already holds a run. Go on with it (--resume), or choose another --out.")
 
     def open_again(self) -> None:
@@ -174,6 +182,11 @@ class Journal:
     def note(self, text: str) -> None:
         """Append a remark."""
         self._append({"event": "note", "text": text})
+
+    def note_once(self, text: str) -> None:
+        """Append a remark that is not there yet."""
+        if all(event.get("text") != text for _, event in _events(self._path)):
+            self.note(text)
 
     def failure(self, case: str, text: str) -> None:
         """Append a case that failed."""

@@ -1,9 +1,8 @@
 """What a method trains before the main training: networks that learn from reference masks alone."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -15,12 +14,14 @@ from edgewise.console import progress, say
 from edgewise.data.batches import batches
 from edgewise.data.patches import Patches
 from edgewise.data.prepare import PreparedSet
-from edgewise.methods.base import Groundwork, Laid
+from edgewise.errors import DivergedError, RunError
+from edgewise.methods.groundwork import Foundation, Groundwork, Laid, read
 from edgewise.run.folder import Journal, RunFolder
 from edgewise.training import checkpoint
 from edgewise.training.arithmetic import Arithmetic
 from edgewise.training.loop import Limits, Progress, fit
 from edgewise.training.records import Record, Validated
+from edgewise.types import Spacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,57 +47,130 @@ class Masks:
     device: torch.device
 
 
-def lay(works: tuple[Groundwork, ...], masks: Masks, folder: RunFolder) -> Laid:
-    """Train each groundwork, or go on with it, or take its weights where it is done; keep the best weights."""
-    return {work.name: _lay(work, masks, folder) for work in works}
+def lay(works: tuple[Groundwork, ...], masks: Masks, folder: RunFolder, experiment: str) -> Laid:
+    """Train each groundwork, or go on with it, or take its weights where it is done.
+
+    Args:
+        works: what to train.
+        masks: what from.
+        folder: of the run; what is done lies in it as `checkpoints/NAME.pt`, and its journal gets a note.
+        experiment: digest of the experiment, which an interrupted groundwork must share.
+
+    Returns:
+        The best weights of each.
+
+    Raises:
+        DivergedError: a training did; the note says so, too.
+        RunError: a file to start from is missing or does not fit, or was made by another experiment.
+    """
+    return {work.name: _lay(work, masks, folder, experiment).weights for work in works}
 
 
-def _lay(work: Groundwork, masks: Masks, folder: RunFolder) -> Mapping[str, Any]:
-    done, last = folder.groundwork(work.name), folder.groundwork(f"{work.name}.last")
-    if not done.exists():
-        best = _train(work, masks, folder, last)
-        checkpoint.save(done, best)
-        last.unlink(missing_ok=True)
-    content = checkpoint.load(done, masks.device)
-    if content["score"] < work.expected:
-        say(
-            f"warning: {work.name} reached a Dice of {content['score']:.3f} on the validation masks, but "
-            f"{work.expected:g} is expected of it: what it tells the segmentation network is doubtful. Give "
-            "method.pretraining.steps more, or choose another map."
+def _lay(work: Groundwork, masks: Masks, folder: RunFolder, experiment: str) -> Foundation:
+    done, journal = folder.groundwork(work.name), Journal(folder.journal)
+    if done.exists():
+        found = read(done, masks.device, work.name, work.about)
+        origin = work.name
+    elif work.file == "train":
+        found = _train(work, masks, folder, experiment)
+        found.save(done)
+        folder.groundwork_last(work.name).unlink(missing_ok=True)
+        origin = work.name
+    else:
+        found = read(work.file, masks.device, work.name, work.about)
+        found.save(done)  # the run is complete without the other, and goes on should that be gone
+        origin = f"{work.name} of {work.file}, trained at a voxel spacing of {_sizes(found.spacing)} mm,"
+    _tell(found, work, origin, journal)
+    return found
+
+
+def _tell(found: Foundation, work: Groundwork, origin: str, journal: Journal) -> None:
+    """Say how good it is, and note it once."""
+    text = f"{origin} has a Dice of {found.score:.3f} on the validation masks, after {found.step} steps"
+    if found.score < work.expected:
+        text = (
+            f"warning: {text}, but {work.expected:g} is expected of it: what it tells the segmentation network is "
+            "doubtful. Train it longer (method.pretraining.steps), or choose another map."
         )
-    weights: Mapping[str, Any] = content["network"]
-    return weights
+    say(text)
+    journal.note_once(text)
 
 
-def _train(work: Groundwork, masks: Masks, folder: RunFolder, last: Path) -> dict[str, Any]:
-    state, best = Progress(), {"network": work.learner.predictor.state_dict(), "score": 0.0, "step": 0}
-    journal = Journal(folder.path / f"{work.name}.jsonl")
-    if last.exists():
-        content = checkpoint.load(last, masks.device)
-        work.learner.restore(content["learner"])
-        state, best = Progress(**content["progress"]), content["best"]
-        checkpoint.restore_random_state(content["random"])
-        journal.back_to(state.step)
+def _sizes(spacing: Spacing) -> str:
+    return " x ".join(f"{size:g}" for size in spacing)
+
+
+def _train(work: Groundwork, masks: Masks, folder: RunFolder, experiment: str) -> Foundation:
+    training = _Training(work, masks, folder, experiment)
     limits = Limits(
-        steps=work.steps, minutes=float("inf"), validate_every=work.validate_every, patience=0, report_every=50
+        steps=work.steps,
+        minutes=math.inf,
+        validate_every=work.validate_every,
+        patience=0,
+        report_every=min(50, work.validate_every),
+        enough=work.enough,
     )
-    rows = batches(masks.patches, size=work.batch, start=state.step, stop=work.steps, workers=masks.workers)
-    with progress(f"training {work.name}") as report, masks.arithmetic.applied():
-        for record in fit(work.learner, rows, lambda net: mask_dice(net, masks, work.threshold), limits, state):
-            journal.record(record)
-            report(record.step, work.steps, _remark(record))
-            if not isinstance(record, Validated):
-                continue
-            if record.best:
-                weights = {key: value.clone() for key, value in work.learner.predictor.state_dict().items()}
-                best = {"network": weights, "score": record.mean_dice, "step": record.step}
-            if record.mean_dice >= work.enough:
-                journal.note(f"ended at step {record.step}: a Dice of {record.mean_dice:.4f} is enough")
-                break
-            random = checkpoint.random_state()
-            content = {"learner": work.learner.state(), "progress": asdict(state), "best": best, "random": random}
-            checkpoint.save(last, content)
-    return best
+    start = training.progress.step
+    rows = batches(masks.patches, size=work.batch, start=start, stop=work.steps, workers=masks.workers)
+
+    def validate(network: nn.Module) -> Mapping[str, float]:
+        return mask_dice(network, masks, work.threshold)
+
+    try:
+        with progress(f"training {work.name}") as report, masks.arithmetic.applied():
+            for record in fit(work.learner, rows, validate, limits, training.progress):
+                training.keep(record)
+                report(record.step, work.steps, _remark(record))
+    except DivergedError as error:
+        text = f"{work.name}: {error} Start a new run with a lower method.pretraining.rate{masks.arithmetic.safer}."
+        Journal(folder.journal).note(text)
+        raise DivergedError(text) from error
+    return training.best
+
+
+class _Training:
+    """The training of a groundwork, and its files: it goes on where an earlier one was interrupted."""
+
+    def __init__(self, work: Groundwork, masks: Masks, folder: RunFolder, experiment: str) -> None:
+        self._work, self._experiment = work, experiment
+        self._last = folder.groundwork_last(work.name)
+        self._journal = Journal(folder.groundwork_journal(work.name))
+        self.progress = Progress()
+        self.best = Foundation(weights={}, score=-math.inf, step=0, about=work.about, spacing=work.spacing)
+        if self._last.exists():
+            self._restore(masks.device)
+        self._journal.back_to(self.progress.step)
+
+    def keep(self, record: Record) -> None:
+        """Write the record, and at each validation a checkpoint."""
+        self._journal.record(record)
+        if not isinstance(record, Validated):
+            return
+        if record.best:
+            weights = {key: value.clone() for key, value in self._work.learner.predictor.state_dict().items()}
+            self.best = replace(self.best, weights=weights, score=record.mean_dice, step=record.step)
+        checkpoint.save(
+            self._last,
+            {
+                "learner": self._work.learner.state(),
+                "progress": asdict(self.progress),
+                "best": {"weights": self.best.weights, "score": self.best.score, "step": self.best.step},
+                "random": checkpoint.random_state(),
+                "experiment": self._experiment,
+            },
+        )
+
+    def _restore(self, device: torch.device) -> None:
+        content = checkpoint.load(self._last, device)
+        if content["experiment"] != self._experiment:
+            raise RunError(
+                f"{self._last} was trained with another experiment than the run's folder holds now. Restore "
+                "experiment.yaml, or start a new run."
+            )
+        self._work.learner.restore(content["learner"])
+        self.progress = Progress(**content["progress"])
+        self.best = replace(self.best, **content["best"])
+        checkpoint.restore_random_state(content["random"])
 
 
 def mask_dice(network: nn.Module, masks: Masks, threshold: float) -> dict[str, float]:
@@ -108,7 +182,10 @@ def mask_dice(network: nn.Module, masks: Masks, threshold: float) -> dict[str, f
             labels = torch.from_numpy(tile).to(masks.device)
             hot = one_hot(labels.long(), masks.classes).movedim(-1, 1).to(torch.float32)
             with torch.inference_mode():
-                predicted = network(masks.arithmetic.arrange(hot)) > threshold
+                maps = network(masks.arithmetic.arrange(hot))
+            if not maps.isfinite().all():  # finite weights may be large enough for that
+                raise DivergedError(f"the map of the validation case {name} became nan")
+            predicted = maps > threshold
             mask = hot[:, 1:] > 0
             axes = (0, *range(2, mask.ndim))
             counts += np.array([each.sum(axes).tolist() for each in (predicted & mask, predicted, mask)])

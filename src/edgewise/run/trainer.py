@@ -1,6 +1,6 @@
 """One training: everything it needs, and its files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from edgewise.console import progress
-from edgewise.data.batches import batches
+from edgewise.data.batches import Batch, batches
 from edgewise.data.case import Dataset
 from edgewise.data.patches import Patches
 from edgewise.data.prepare import PreparedSet
 from edgewise.data.splits import Split
-from edgewise.errors import RunError
+from edgewise.errors import DivergedError, RunError
 from edgewise.experiment import Experiment, digest
 from edgewise.inference.sliding import Inference, Window, probabilities
 from edgewise.plan import Plan
@@ -23,7 +23,7 @@ from edgewise.run.groundwork import Masks
 from edgewise.training import checkpoint
 from edgewise.training.learner import Setting
 from edgewise.training.loop import Limits, Progress, fit
-from edgewise.training.records import Ended, Record, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
 from edgewise.types import Mask
 
 
@@ -68,7 +68,7 @@ class Trainer:
         """Train to the end, writing journal and checkpoints."""
         method = self.experiment.method
         checkpoint.seed_everything(self.experiment.seed)
-        laid = groundwork.lay(method.groundwork(self.setting), self._masks(), self.folder)
+        laid = groundwork.lay(method.groundwork(self.setting), self._masks(), self.folder, digest(self.experiment))
         checkpoint.seed_everything(self.experiment.seed)  # whatever the groundwork has drawn
         self.learner = method.learner(self.setting, laid)
         journal = Journal(self.folder.journal)
@@ -77,27 +77,38 @@ class Trainer:
                 self._restore()
             journal.back_to(self.progress.step)
             journal.note(f"resumed at step {self.progress.step}")
+        with progress("training") as report, self.plan.arithmetic.applied():
+            try:
+                for record in fit(self.learner, self._batches(), self._validate, self._limits, self.progress):
+                    journal.record(record)
+                    self._keep(record)
+                    report(record.step, self.setting.steps, _remark(record, self.progress))
+            except DivergedError as error:
+                text = f"{error} {self._left()}"
+                journal.note(text)
+                raise DivergedError(text) from error
+
+    def _left(self) -> str:
+        """What a training that diverged leaves behind, and what to do."""
+        best, left = self.progress.best_step, "No validation came before, so that there is no network to predict with."
+        if best:
+            left = f"`edgewise predict {self.folder.path}` uses the checkpoint of step {best}, which is good."
+        return f"{left} Start a new run with a lower training.optimiser.rate{self.plan.arithmetic.safer}."
+
+    def _batches(self) -> Iterator[Batch]:
+        start, stop = self.progress.step, self.setting.steps
+        return batches(self._patches, size=self.plan.batch, start=start, stop=stop, workers=self._workers)
+
+    @property
+    def _limits(self) -> Limits:
         training = self.experiment.training
-        limits = Limits(
+        return Limits(
             steps=training.steps,
             minutes=training.minutes,
             validate_every=training.validate_every,
             patience=training.patience,
             report_every=training.report_every,
         )
-        with progress("training") as report, self.plan.arithmetic.applied():
-            rows = batches(
-                self._patches,
-                size=self.plan.batch,
-                start=self.progress.step,
-                stop=training.steps,
-                workers=self._workers,
-            )
-            records = fit(self.learner, rows, self._validate, limits, self.progress)
-            for record in records:
-                journal.record(record)
-                self._keep(record)
-                report(record.step, training.steps, _remark(record, self.progress))
 
     @property
     def _patches(self) -> Patches:
@@ -109,6 +120,7 @@ class Trainer:
             foreground=self.experiment.training.foreground,
             augmentation=self.experiment.augmentation,
             seed=self.experiment.seed,
+            sampling=self.experiment.training.sampling,
         )
 
     @property
@@ -135,7 +147,10 @@ class Trainer:
         table = []
         for name in self.split.validation:
             case = self.prepared.load(name)
-            predicted = probabilities(network, case.image, window, quick).argmax(0).astype(np.uint8)
+            p = probabilities(network, case.image, window, quick)
+            if not np.isfinite(p).all():  # finite weights may be large enough for that
+                raise DivergedError(f"the prediction of the validation case {name} became nan")
+            predicted = p.argmax(0).astype(np.uint8)
             table.append([_dice(predicted == c, case.labels == c) for c in range(1, classes)])
         means = np.mean(table, axis=0)
         return {str(c): float(d) for c, d in enumerate(means, start=1)}
@@ -185,5 +200,7 @@ def _remark(record: Record, progress: Progress) -> str:
             return f"loss {record.loss:.3f}{best}"
         case Validated():
             return f"Dice {record.mean_dice:.3f}{' (best so far)' if record.best else ''}"
+        case Diverged():
+            return record.reason
         case Ended():
             return f"{record.reason}; best Dice {record.best_mean_dice:.3f} at step {record.best_step}"

@@ -56,6 +56,11 @@ class Arithmetic:
             return nullcontext()
         return torch.autocast(device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
+    @property
+    def safer(self) -> str:
+        """What else to try, in a sentence about numbers that are no longer finite; empty if there is nothing."""
+        return "" if self.precision == "fp32" else ", or with plan.precision fp32"
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Set the threads for the duration of a block."""

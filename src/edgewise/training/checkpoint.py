@@ -63,7 +63,10 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
-        raise RunError(f"no checkpoint {path}: the run has not got that far. Train it with `edgewise fit`.") from error
+        raise RunError(
+            f"no checkpoint {path}: its run has not come to a validation, or diverged before one, as its journal says. "
+            "Train it with `edgewise fit`."
+        ) from error
     except Exception as error:
         raise RunError(
             f"cannot read checkpoint {path} ({type(error).__name__}). Take the run's other checkpoint, or train again."

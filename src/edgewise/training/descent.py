@@ -1,7 +1,9 @@
 """The learner that most methods need: gradient descent on one objective."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -9,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from edgewise.data.batches import Batch
+from edgewise.errors import DivergedError
 from edgewise.losses.base import Loss
 from edgewise.losses.deep_supervision import DeepSupervision
+from edgewise.maps.base import DistanceMap
 from edgewise.training.learner import Setting
 from edgewise.training.optimise import Rate
 from edgewise.truth import Truth
@@ -18,6 +22,8 @@ from edgewise.truth import Truth
 Reading: TypeAlias = Literal["resized_labels", "upsampled_outputs"]
 Objective: TypeAlias = Callable[[nn.Module, Batch, int], Tensor]
 """(the trained module, a batch on its device, the step) -> a scalar to minimise."""
+SMALLEST_SCALE = 2.0**-14
+"""Of a gradient in float16: its smallest normal number."""
 
 
 class Descent:
@@ -44,23 +50,31 @@ class Descent:
         self._module = setting.arithmetic.placed(module, setting.device, setting.topology.dims).train()
         self._part = part(self._module)
         self._average = deepcopy(self._part).eval().requires_grad_(requires_grad=False)
-        self._optimiser = setting.optimiser.build(self._trained())
+        self._trained = [each for each in self._module.parameters() if each.requires_grad]
+        self._judged = [*self._trained, *(each for each in self._module.buffers() if each.is_floating_point())]
+        self._optimiser = setting.optimiser.build(self._trained)
         self._rate = Rate(self._optimiser, setting.schedule, setting.steps)
         self._scaler = torch.GradScaler(setting.device.type, enabled=setting.arithmetic.precision == "fp16")
         self.rate = 0.0
 
     def step(self, batch: Batch, step: int) -> float:
-        """Learn from one batch; return the loss."""
+        """Learn from one batch; return the loss.
+
+        Raises:
+            DivergedError: the loss, the gradient or a weight is not finite. With float16 an infinite gradient is
+                normal: the step is left out and the gradient scaled down, until it is as small as float16 can be.
+        """
         self.rate = self._rate.at(step)
         loss = self._objective(self._module, batch.to(self._setting.device), step)
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimiser)
-        clip_grad_norm_(self._trained(), self._setting.clip)
+        norm = clip_grad_norm_(self._trained, self._setting.clip)
         self._scaler.step(self._optimiser)
         self._scaler.update()
+        value = self._finite(loss, norm)
         self._follow(step)
-        return float(loss.detach())
+        return value
 
     def observe(self, score: float) -> None:
         """Take note of a validation score (higher is better)."""
@@ -89,8 +103,20 @@ class Descent:
         self._rate.restore(state["rate"])
         self._scaler.load_state_dict(state["scaler"])
 
-    def _trained(self) -> Iterable[nn.Parameter]:
-        return [each for each in self._module.parameters() if each.requires_grad]
+    @torch.no_grad()
+    def _finite(self, loss: Tensor, norm: Tensor) -> float:
+        """The loss, once it, the gradient's norm and all weights are known to be finite; one wait for a GPU."""
+        # A sum is finite only if all its terms are, and takes a twentieth of a norm's time on a CPU.
+        total = torch.stack([each.sum() for each in self._judged]).sum()
+        value, slope, weights = torch.stack([each.detach().float() for each in (loss, norm, total)]).tolist()
+        left_out = self._scaler.is_enabled() and self._scaler.get_scale() >= SMALLEST_SCALE
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value}")
+        if not math.isfinite(slope) and not left_out:
+            raise DivergedError(f"the gradient became {slope}")
+        if not math.isfinite(weights):
+            raise DivergedError(f"a weight became {weights}")
+        return float(value)
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
@@ -109,11 +135,22 @@ def outputs_of(network: nn.Module, image: Tensor, setting: Setting) -> Sequence[
     return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
-def segmentation_loss(
-    logits: Sequence[Tensor], labels: Tensor, loss: Loss, setting: Setting, reading: Reading
-) -> Tensor:
-    """The loss of one output, or of all outputs under deep supervision."""
-    classes, spacing = setting.topology.classes, setting.spacing
-    if len(logits) > 1:
-        return DeepSupervision(loss=loss, reading=reading)(logits, labels, spacing=spacing)
-    return loss(logits[0], Truth.of(labels, classes=classes, spacing=spacing, needs=loss.needs))
+def truth_of(batch: Batch, setting: Setting, needs: Iterable[DistanceMap]) -> Truth:
+    """The reference of a batch, with every map that some term needs, built once."""
+    once = tuple(dict.fromkeys(needs))
+    return Truth.of(batch.labels, classes=setting.topology.classes, spacing=setting.spacing, needs=once)
+
+
+def segmentation_loss(logits: Sequence[Tensor], truth: Truth, loss: Loss, reading: Reading) -> Tensor:
+    """The loss of one output, or of all outputs under deep supervision.
+
+    Args:
+        logits: every output, full resolution first.
+        truth: at full resolution, with the maps that `loss` needs; others are not built for coarser levels.
+        loss: the segmentation loss.
+        reading: what coarse outputs are compared with.
+    """
+    if len(logits) == 1:
+        return loss(logits[0], truth)
+    own = replace(truth, maps={need: truth.maps[need] for need in loss.needs})
+    return DeepSupervision(loss=loss, reading=reading)(logits, own)

@@ -52,7 +52,11 @@ class Learner(Protocol):
     """The state of a training: weights, optimisers, averages."""
 
     def step(self, batch: Batch, step: int) -> float:
-        """Learn from one batch; return the loss."""
+        """Learn from one batch; return the loss.
+
+        Raises:
+            DivergedError: the loss, the gradient or a weight is not finite; the state is spoilt and must not be saved.
+        """
 
     def observe(self, score: float) -> None:
         """Take note of a validation score (higher is better)."""

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from edgewise.data.batches import Batch
-from edgewise.errors import LogitsError, RunError
+from edgewise.errors import DivergedError, LogitsError
 from edgewise.training.learner import Learner
-from edgewise.training.records import Ended, Record, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
 
 
 @dataclass(kw_only=True)
@@ -42,6 +42,7 @@ class Limits:
         validate_every: steps between validations.
         patience: end after this many validations without a better score; 0 never does.
         report_every: steps between `Trained` records.
+        enough: end at a validation score that reaches this; `inf` never does.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class Limits:
     validate_every: int
     patience: int
     report_every: int
+    enough: float = math.inf
 
 
 def fit(
@@ -63,20 +65,50 @@ def fit(
     Args:
         learner: what is trained.
         batches: batches from step `progress.step` on.
-        validate: mean Dice by class of a network on the validation cases.
+        validate: mean Dice by class of a network on the validation cases; raises `DivergedError` for outputs that are
+            not finite.
         limits: when to look and when to end.
         progress: updated in place before each record, so that a checkpoint written on a record is consistent.
 
     Yields:
-        `Trained` every `report_every` steps, `Validated` every `validate_every` steps and at the end, then `Ended`.
+        `Trained` every `report_every` steps, `Validated` every `validate_every` steps and at the end, then `Ended`; or
+        `Diverged`, just before the error. Whenever a record comes, but for that one, the weights are finite.
 
     Raises:
-        RunError: the loss is not finite; names the step and the cases.
+        DivergedError: the loss, the gradient, a weight or a prediction is not finite; names the step and the cases.
     """
-    begun, losses, reason = time.monotonic() - progress.seconds, [0.0, 0.0], ""
+    begun, rows = time.monotonic() - progress.seconds, _Rows(batches, progress.step)
+    try:
+        yield from _records(learner, rows, validate, limits, progress)
+    except DivergedError as error:
+        yield Diverged(step=rows.taken, seconds=time.monotonic() - begun, cases=rows.cases, reason=str(error))
+        raise DivergedError(f"{error} at step {rows.taken} (cases {', '.join(rows.cases)}).") from error
+
+
+class _Rows:
+    """The batches, and which of them was taken last."""
+
+    def __init__(self, batches: Iterator[Batch], start: int) -> None:
+        self._batches, self.taken, self.cases = batches, start, tuple[str, ...]()
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            self.taken, self.cases = self.taken + 1, batch.cases
+            yield batch
+
+
+def _records(
+    learner: Learner,
+    batches: Iterable[Batch],
+    validate: Callable[[torch.nn.Module], Mapping[str, float]],
+    limits: Limits,
+    progress: Progress,
+) -> Iterator[Record]:
+    begun, losses = time.monotonic() - progress.seconds, [0.0, 0.0]
     seen = progress.step if progress.best_step else -1
-    for batch in batches:
-        loss = _finite(_loss(learner, batch, progress.step), batch, progress.step)
+    reason = _enough(limits, progress)  # a resumed run may have reached a limit before
+    for batch in () if reason else batches:
+        loss = _learnt(learner, batch, progress.step)
         progress.step += 1
         progress.seconds = time.monotonic() - begun
         losses = [losses[0] + loss, losses[1] + 1]
@@ -100,20 +132,13 @@ def fit(
     )
 
 
-def _loss(learner: Learner, batch: Batch, step: int) -> float:
+def _learnt(learner: Learner, batch: Batch, step: int) -> float:
     try:
-        return learner.step(batch, step)
-    except LogitsError:  # the message of a loss that is not finite says more
-        return math.nan
-
-
-def _finite(loss: float, batch: Batch, step: int) -> float:
+        loss = learner.step(batch, step)
+    except LogitsError as error:
+        raise DivergedError("the network's output became nan") from error
     if not math.isfinite(loss):
-        raise RunError(
-            f"the loss became {loss} at step {step + 1} (cases {', '.join(batch.cases)}). The last checkpoint is from "
-            "before and good to predict with. Start a new run with a lower training.optimiser.rate, or with "
-            "plan.precision fp32."
-        )
+        raise DivergedError(f"the loss became {loss}")
     return loss
 
 
@@ -121,6 +146,8 @@ def _enough(limits: Limits, progress: Progress) -> str:
     """Why to end before all steps are done; empty if there is no reason."""
     if progress.seconds > 60 * limits.minutes:
         return f"the time limit of {limits.minutes:g} minutes is reached"
+    if progress.best >= limits.enough:
+        return f"a validation score of {progress.best:.4f} is enough"
     if limits.patience and progress.since >= limits.patience:
         return f"no better validation score for {progress.since} validations"
     return ""

@@ -66,4 +66,22 @@ class Ended:
     best_mean_dice: float
 
 
-Record: TypeAlias = Trained | Validated | Ended
+@dataclass(frozen=True, kw_only=True)
+class Diverged:
+    """A step spoilt the weights, which are not saved: training stops.
+
+    Attributes:
+        step: the step that did it, counted from 1.
+        seconds: as in `Trained`.
+        cases: ids of the cases in its batch.
+        reason: what is no longer finite.
+    """
+
+    event: ClassVar[str] = "diverged"
+    step: int
+    seconds: float
+    cases: tuple[str, ...]
+    reason: str
+
+
+Record: TypeAlias = Trained | Validated | Ended | Diverged
