@@ -1,16 +1,20 @@
-"""Writes docs/reference/losses.md, maps.md, metrics.md and networks.md from the catalogues: `make reference`."""
+"""Writes docs/reference/{losses,maps,methods,metrics,networks}.md from the catalogues: `make reference`."""
 
 import inspect
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from edgewise.catalog import discover
 from edgewise.losses import LOSSES
 from edgewise.maps import MAPS
+from edgewise.methods import Method
 from edgewise.metrics import METRICS
 from edgewise.metrics.base import Metric
-from edgewise.networks import Network
+from edgewise.networks import Network, Topology
 from edgewise.run.listing import describe
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -34,6 +38,19 @@ command line `edgewise maps LABELS --kind KIND --set PARAMETER=VALUE --out FILE`
 
 Every network of the catalogue, from its own docstring (`make reference`). In an experiment file,
 `network: {kind: ...}` with the parameters as keys. Strides, kernels and widths come from the [plan](run_folder.md).
+The default is `residual_unet`; `mnet`, `vnet` and `rdd` are those of papers.
+
+## How large they are
+
+Weights, and multiply-adds of the convolutions for one patch of 64 × 64 × 64 voxels, in evaluation mode, with default
+parameters, one image channel and two classes. Every kernel of the plan is 3 × 3 × 3 (a V-Net makes it 5 × 5 × 5).
+
+""",
+    "methods": """# Methods
+
+Every method of the catalogue, from its own docstring (`make reference`): how networks are trained together. In an
+experiment file, `method: {kind: ...}` with the parameters as keys. $L_{seg}$ is the experiment's loss, $p$ are the
+probabilities, $y$ the labels. What the papers say and what was decided: [the methods](../explanation/methods.md).
 """,
     "metrics": """# Metrics
 
@@ -46,10 +63,49 @@ of one to that of the other. Whose definitions there are: `edgewise list definit
 }
 
 
+SIZED = {
+    "widths 8, 16, 32, 64, 128, each level halved (the LR-Net paper's)": ((1, 2, 2, 2, 2), (8, 16, 32, 64, 128)),
+    "widths 16, 32, 64, 128, 256, each level halved (the V-Net paper's)": ((1, 2, 2, 2, 2), (16, 32, 64, 128, 256)),
+    "widths 16, 64, 128, 256, halved before the first level (a plan for a CPU)": ((2, 2, 2, 2), (16, 64, 128, 256)),
+}
+"""Topologies whose cost is printed: strides and widths of the levels."""
+
+
 def page(what: str, catalogue: dict[str, type[Any]]) -> str:
     """The reference page of one catalogue."""
     rows = {row["kind"]: row for row in describe(what)}
-    return "\n".join([INTRODUCTION[what], *(entry(cls, rows[kind]) for kind, cls in catalogue.items())])
+    sizes = size_table(catalogue) if what == "networks" else ""
+    return "\n".join([INTRODUCTION[what] + sizes, *(entry(cls, rows[kind]) for kind, cls in catalogue.items())])
+
+
+def size_table(networks: dict[str, type[Network]]) -> str:
+    """Weights and multiply-adds of every network on each of the sized topologies."""
+    lines = [
+        f"| network | {' | '.join(SIZED)} |",
+        f"|---|{'---|' * len(SIZED)}",
+        *(
+            f"| `{kind}` | {' | '.join(size(cls(), *shape) for shape in SIZED.values())} |"
+            for kind, cls in networks.items()
+        ),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def size(network: Network, strides: tuple[int, ...], widths: tuple[int, ...]) -> str:
+    """Weights and multiply-adds of one network; nothing is computed but shapes."""
+    shape = Topology(
+        channels=1,
+        classes=2,
+        strides=tuple((stride,) * 3 for stride in strides),
+        kernels=((3, 3, 3),) * len(widths),
+        widths=widths,
+    )
+    counter = FlopCounterMode(display=False)
+    with torch.device("meta"), counter:
+        module = network.build(shape).eval()
+        module(torch.empty(1, 1, 64, 64, 64))
+    weights = sum(each.numel() for each in module.parameters())
+    return f"{weights:,} weights, {counter.get_total_flops() / 2e9:.2f} G multiply-adds"
 
 
 def entry(cls: type[Any], row: dict[str, Any]) -> str:
@@ -116,6 +172,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "losses.md": page("losses", LOSSES),
         REFERENCE / "maps.md": page("maps", MAPS),
+        REFERENCE / "methods.md": page("methods", discover(Method)),  # type: ignore[type-abstract]
         REFERENCE / "metrics.md": page("metrics", METRICS),
         REFERENCE / "networks.md": page("networks", discover(Network)),  # type: ignore[type-abstract]
     }

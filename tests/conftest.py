@@ -1,29 +1,17 @@
 """The command line as a function, and trained runs that tests share: each costs seconds."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 from hypothesis import settings
 
 from edgewise.cli import main
+from tiny import PLAN, fit, write_experiment
 
 # Machines are shared and noisy: a test asserts what is true, never how long it took.
 settings.register_profile("edgewise", deadline=None)
 settings.load_profile("edgewise")
-
-# Everything the machine would decide is fixed, so that runs can be compared bit by bit.
-PLAN = {
-    "patch": [8, 16, 16],
-    "widths": [8, 8],
-    "batch": 1,
-    "precision": "fp32",
-    "memory_format": "contiguous",
-    "threads": 1,
-    "workers": 0,
-}
 
 
 @dataclass(frozen=True)
@@ -53,19 +41,6 @@ def edgewise(capfd):
         return Outcome(code=ended.value.code or 0, out=printed.out, err=printed.err)
 
     return call
-
-
-def write_experiment(path: Path, name: str, training: dict[str, int], plan: dict[str, object] = PLAN) -> Path:
-    experiment = {"name": name, "split": {"kind": "folds", "folds": 3}, "plan": plan, "training": training}
-    path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
-    return path
-
-
-def fit(experiment: Path, data: Path, out: Path, cache: Path) -> Path:
-    with pytest.raises(SystemExit) as ended:
-        main(["fit", str(experiment), "--data", str(data), "--out", str(out), "--cache", str(cache)])
-    assert ended.value.code == 0
-    return out
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 import edgewise as package
-from conftest import PLAN, fit
 from methods.cases import same
+from tiny import PLAN, fit
 
 METHOD = {"kind": "lrnet", "pretraining": {"steps": 12, "validate_every": 3, "batch": 1}}
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 
-from conftest import PLAN, fit
 from edgewise.catalog import discover
 from edgewise.data.case import CaseFiles
 from edgewise.data.images import read_case
@@ -25,6 +24,7 @@ from edgewise.run import export as exporting
 from edgewise.run.folder import RunFolder
 from edgewise.run.trained import load
 from edgewise.training.arithmetic import Arithmetic
+from tiny import PLAN, fit
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "export_a_model.md"
 ENDINGS = (".onnx", ".pt2")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import PLAN, write_experiment
 from edgewise.data.phantoms import write_dataset
+from tiny import PLAN, write_experiment
 
 N4 = {"kind": "n4", "iterations": [5], "shrink": 2}
 

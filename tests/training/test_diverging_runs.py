@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from conftest import PLAN
+from tiny import PLAN
 from training.test_diverging import finite
 
 BLOWN_UP = {"kind": "sgd", "rate": 1e30}

@@ -19,6 +19,7 @@ from edgewise.methods.base import Method
 from edgewise.methods.groundwork import Groundwork, Laid
 from edgewise.networks.base import Network, Topology
 from edgewise.networks.encoder_decoder import EncoderDecoder, convolution
+from edgewise.networks.layers import replace_layers
 from edgewise.training.descent import Descent, Objective, Reading, segmentation_loss, truth_of
 from edgewise.training.learner import Learner, Setting
 
@@ -139,6 +140,7 @@ class _Cascade(nn.Module):
         trunk = network.build(replace(topology, classes=self.maps + features))
         self.trunk = _full_resolution_only(trunk) if isinstance(trunk, EncoderDecoder) else trunk
         self.last = convolution(topology.dims)(self.maps + features, topology.classes, 3, padding=1)
+        replace_layers(self)
 
     @override
     def forward(self, image: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """The Attention U-Net."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -15,6 +16,10 @@ from edgewise.networks.unet import convolutions
 class AttentionUNet(Network):
     """U-Net whose skips pass additive attention gates, opened by the coarser features.
 
+    The gates are MONAI's, and so is where they stand: after the step up, on every skip. MONAI's network itself is
+    another: batch normalisation and one convolution a decoder level. In training the gates, too, normalise over the
+    batch: in that, and in no other network but a V-Net asked to, the images of a batch touch each other.
+
     Attributes:
         convolutions: convolutions a level.
         supervised: decoder levels with a logit head (deep supervision); 1 supervises full resolution only.
@@ -22,9 +27,9 @@ class AttentionUNet(Network):
     """
 
     kind: Literal["attention_unet"] = "attention_unet"
-    convolutions: int = 2
-    supervised: int = 1
-    dropout: float = 0.0
+    convolutions: Annotated[int, Field(ge=1)] = 2
+    supervised: Annotated[int, Field(ge=1)] = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     source: ClassVar = "Oktay et al. 2018, arXiv:1804.03999"
 
     @override

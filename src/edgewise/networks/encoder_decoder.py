@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from edgewise.networks.base import Topology
+from edgewise.networks.layers import replace_layers
 
 NARROW = 8
 """Channels at full resolution where the stem has a stride."""
@@ -42,9 +43,9 @@ class Level:
 Stage: TypeAlias = Callable[[Level], nn.Module]
 
 
-def transposed(level: Level) -> nn.Module:
-    """A transposed convolution that undoes the stride of `level`, and nothing else."""
-    module: nn.Module = up_convolution(level.dims)(level.inputs, level.outputs, level.stride, level.stride)
+def transposed(level: Level, *, bias: bool = True) -> nn.Module:
+    """A transposed convolution that undoes the stride of `level`, and nothing else; a norm after it needs no bias."""
+    module: nn.Module = up_convolution(level.dims)(level.inputs, level.outputs, level.stride, level.stride, bias=bias)
     return module
 
 
@@ -137,6 +138,7 @@ class EncoderDecoder(nn.Module):
             self.last_merge = parts.decode(replace(entry, inputs=NARROW + topology.channels, stride=ones))
             self.heads[-1] = parts.head(replace(entry, inputs=NARROW, outputs=topology.classes, stride=ones))
         self.apply(_initialise)
+        replace_layers(self)
 
     @override
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:

@@ -1,13 +1,15 @@
 """The fully convolutional network."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
 from edgewise.networks.base import Network, Topology
 from edgewise.networks.encoder_decoder import Level, convolution, up_convolution
+from edgewise.networks.layers import replace_layers
 from edgewise.networks.unet import convolutions
 
 
@@ -16,7 +18,8 @@ class FCN(Network):
     """Encoder whose coarse scores are up-sampled and added to finer ones, as FCN-8s does.
 
     The scores of the deepest levels are added on the grid of the finest of them and brought to full resolution by one
-    transposed convolution.
+    transposed convolution, so that no detail finer than that grid is drawn. MONAI's FCN is another network (global
+    convolutions on a ResNet-50 of torchvision, 2D only).
 
     Attributes:
         convolutions: convolutions a level.
@@ -25,9 +28,9 @@ class FCN(Network):
     """
 
     kind: Literal["fcn"] = "fcn"
-    convolutions: int = 2
-    scored: int = 3
-    dropout: float = 0.0
+    convolutions: Annotated[int, Field(ge=1)] = 2
+    scored: Annotated[int, Field(ge=1)] = 3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     source: ClassVar = "Long et al. 2015, doi:10.1109/CVPR.2015.7298965"
 
     @override
@@ -54,6 +57,7 @@ class _FCN(nn.Module):
         for stride in topology.strides[: first + 1]:
             rest = [r * s for r, s in zip(rest, stride, strict=True)]
         self.full = up(topology.classes, topology.classes, tuple(rest), tuple(rest)) if max(rest) > 1 else nn.Identity()
+        replace_layers(self)
 
     @override
     def forward(self, image: Tensor) -> Tensor:

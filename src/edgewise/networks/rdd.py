@@ -1,9 +1,10 @@
 """RDD, the network with residual long skips and a densely connected dilated block."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -15,6 +16,11 @@ from edgewise.networks.encoder_decoder import EncoderDecoder, Level, Parts, conv
 class RDD(Network):
     """Residual encoder and decoder whose skips are added, with dense dilated convolutions and pooling at the bottom.
 
+    Strided convolutions go down, transposed ones up. At the bottom, convolutions of growing dilation each see the
+    deepest features and the outputs of all convolutions before them; these and the mean over the image are concatenated
+    and brought back to the width of the level by a 1x1 convolution. The paper's text gives neither widths nor
+    rates nor counts: the defaults are ours.
+
     Attributes:
         blocks: residual blocks a level.
         rates: dilations of the bottom block; each convolution sees the outputs of all before it.
@@ -22,10 +28,13 @@ class RDD(Network):
     """
 
     kind: Literal["rdd"] = "rdd"
-    blocks: int = 2
-    rates: tuple[int, ...] = (1, 2, 4, 8)
-    growth: float = 0.5
-    source: ClassVar = "Zhang et al. 2018, arXiv:1801.10517"
+    blocks: Annotated[int, Field(ge=1)] = 2
+    rates: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 2, 4, 8)
+    growth: Annotated[float, Field(gt=0)] = 0.5
+    source: ClassVar = (
+        "Liu and Fu 2018, Dice Loss Function for image Segmentation Using Dense Dilation Spatial Pooling Network; "
+        "by the same authors: Liu et al. 2018, arXiv:1801.10517"
+    )
 
     @override
     def build(self, topology: Topology) -> nn.Module:
@@ -78,12 +87,10 @@ class _DenseDilated(nn.Module):
                     nn.ReLU(inplace=True),
                 )
             )
-        # No normalisation here: a single voxel has no spread.
         self.pooled = nn.Sequential(conv(channels, growth, 1), nn.ReLU(inplace=True))
         joined = channels + (len(rates) + 1) * growth
-        self.join = nn.Sequential(
-            conv(joined, channels, 1, bias=False), instance_norm(level.dims, channels), nn.ReLU(inplace=True)
-        )
+        # No normalisation here: it would take out again what is the same all over an image, as its mean is.
+        self.join = nn.Sequential(conv(joined, channels, 1), nn.ReLU(inplace=True))
 
     @override
     def forward(self, x: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import nn
 from typing_extensions import override
 
@@ -15,6 +16,10 @@ from edgewise.networks.encoder_decoder import EncoderDecoder, Level, Parts
 class ResidualUNet(Network):
     """U-Net whose encoder and decoder levels are residual units.
 
+    The default network. A unit adds its input, by a convolution where its size changes, to the output of its
+    convolutions, and both are as in MONAI. `mnet`, the network of the LR-Net paper, has several residual blocks a
+    level and pools between the levels.
+
     Attributes:
         encoder_convolutions: convolutions in a residual unit of the encoder.
         decoder_convolutions: convolutions in a residual unit of the decoder.
@@ -23,10 +28,10 @@ class ResidualUNet(Network):
     """
 
     kind: Literal["residual_unet"] = "residual_unet"
-    encoder_convolutions: int = 2
-    decoder_convolutions: int = 1
-    supervised: int = 1
-    dropout: float = 0.0
+    encoder_convolutions: Annotated[int, Field(ge=1)] = 2
+    decoder_convolutions: Annotated[int, Field(ge=1)] = 1
+    supervised: Annotated[int, Field(ge=1)] = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     source: ClassVar = "Kerfoot et al. 2019, doi:10.1007/978-3-030-12029-0_40; He et al. 2016, arXiv:1512.03385"
 
     @override
@@ -44,6 +49,7 @@ class ResidualUNet(Network):
                 act=("leakyrelu", {"negative_slope": 0.01}),
                 norm=("instance", {"affine": True}),
                 dropout=self.dropout or None,
+                dropout_dim=topology.dims,
                 bias=False,
             )
 

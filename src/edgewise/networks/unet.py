@@ -1,8 +1,9 @@
 """The plain U-Net."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import nn
 from typing_extensions import override
 
@@ -21,9 +22,9 @@ class UNet(Network):
     """
 
     kind: Literal["unet"] = "unet"
-    convolutions: int = 2
-    supervised: int = 3
-    dropout: float = 0.0
+    convolutions: Annotated[int, Field(ge=1)] = 2
+    supervised: Annotated[int, Field(ge=1)] = 3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     source: ClassVar = "Ronneberger et al. 2015, arXiv:1505.04597; Isensee et al. 2021, doi:10.1038/s41592-020-01008-z"
 
     @override
@@ -49,6 +50,7 @@ def convolutions(count: int, dropout: float) -> Stage:
                     act=("leakyrelu", {"negative_slope": 0.01}),
                     norm=("instance", {"affine": True}),
                     dropout=dropout or None,
+                    dropout_dim=level.dims,
                     bias=False,
                 )
                 for n in range(count)
