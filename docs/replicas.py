@@ -1,4 +1,4 @@
-"""Table and learning curves of docs/explanation/replicas.md, from the run folders given: `python docs/replicas.py RUN...`."""
+"""Table and curves of docs/explanation/replicas.md, from run folders: `python docs/replicas.py RUN...`."""
 
 import csv
 import json
