@@ -19,6 +19,8 @@ RANGES: dict[Activation, tuple[float, float]] = {
     "tanh": (-1.0, 1.0),
 }
 """What each output activation can express."""
+MOMENTUM = 0.02
+"""Of the batch statistics: few slices make a batch, and with torch's 0.1 the background moved with the last ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,4 +129,4 @@ def frozen(network: nn.Module) -> nn.Module:
 
 
 def _norm(dims: int, channels: int) -> nn.Module:
-    return (nn.BatchNorm3d if dims == 3 else nn.BatchNorm2d)(channels)
+    return (nn.BatchNorm3d if dims == 3 else nn.BatchNorm2d)(channels, momentum=MOMENTUM)
