@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_panoptic_quality
 from scipy import ndimage
 
+from edgewise.components import numbered
 from edgewise.metrics import Comparison, evaluate
-from edgewise.metrics.components import Matching, hull, numbered, pairs_of
+from edgewise.metrics.components import Matching, hull, pairs_of
 from edgewise.metrics.lesions import (
     LesionDice,
     LesionF1,

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import cc3d
 import numpy as np
 import torch
 from numpy import ndarray
 from scipy import ndimage
 
+from edgewise.components import numbered
 from edgewise.errors import ExperimentError
 from edgewise.maps import edt_cpu
 from edgewise.types import Labels, Mask, Spacing
@@ -169,14 +169,9 @@ def largest(mask: Mask, count: int) -> Mask:
     Returns:
         (*space) bool. Of components of equal size, those whose first voxel comes first in C order stay.
     """
-    # cc3d 4.1.1 makes too little room for as many components as can be in a thin volume, such as [[[1, 0, 1]]].
-    roomy = np.pad(mask, [(0, 1)] * mask.ndim)
-    numbers, found = cc3d.connected_components(
-        roomy, connectivity=8 if mask.ndim == 2 else 26, return_N=True, binary_image=True
-    )
+    numbers, found = numbered(mask, "corners")
     if found <= count:
         return mask.copy()
-    numbers = numbers[(slice(-1),) * mask.ndim]
     within = numbers[mask]  # in C order, whatever the layout in memory
     sizes = np.bincount(within, minlength=found + 1)
     least = np.partition(sizes[1:], found - count)[found - count]

@@ -10,9 +10,10 @@ from numpy import ndarray
 from scipy import ndimage
 from typing_extensions import override
 
+from edgewise.components import numbered
 from edgewise.metrics.base import Empty, Metric
 from edgewise.metrics.comparison import Comparison
-from edgewise.metrics.components import hull, numbered, pairs_of
+from edgewise.metrics.components import hull, pairs_of
 from edgewise.metrics.surface import HD95
 from edgewise.types import Spacing
 

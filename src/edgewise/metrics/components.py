@@ -1,23 +1,15 @@
 """Connected components of two masks and their overlaps: what every lesion-wise number is made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from numpy import ndarray
 
+from edgewise.components import Connectivity, numbered
 from edgewise.metrics.census import Box
 from edgewise.metrics.comparison import Comparison
-
-Connectivity: TypeAlias = Literal["faces", "edges", "corners"]
-NEIGHBOURS: Mapping[Connectivity, Mapping[int, Literal[4, 6, 8, 18, 26]]] = {
-    "faces": {2: 4, 3: 6},
-    "edges": {2: 8, 3: 18},
-    "corners": {2: 8, 3: 26},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,25 +85,6 @@ def lesions(comparison: Comparison, matching: Matching) -> tuple[Lesions, Lesion
 def overlaps(comparison: Comparison, connectivity: Connectivity) -> Overlaps:
     """The components of the two masks of a comparison; found once for each connectivity."""
     return comparison.once(("overlaps", connectivity), lambda: _overlaps(comparison, connectivity))
-
-
-def numbered(mask: Bool[ndarray, "*space"], connectivity: Connectivity) -> tuple[Integer[ndarray, "*space"], int]:
-    """The connected components of a mask.
-
-    Args:
-        mask: (*space) bool, two or three axes.
-        connectivity: which voxels are neighbours.
-
-    Returns:
-        (*space) the number of the component of each voxel, from 1, and 0 on the background; and how many there are.
-        Which component gets which number is not defined.
-    """
-    neighbours = NEIGHBOURS[connectivity][mask.ndim]
-    # cc3d 4.1.1 makes too little room for as many components as can be in a thin volume, such as [[[1, 0, 1]]].
-    roomy = np.pad(mask, [(0, 1)] * mask.ndim)
-    numbers, count = cc3d.connected_components(roomy, connectivity=neighbours, return_N=True, binary_image=True)
-    inside = numbers[(slice(-1),) * mask.ndim]
-    return (inside if count else np.zeros(mask.shape, np.uint16)), int(count)
 
 
 def pairs_of(

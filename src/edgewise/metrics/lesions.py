@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from edgewise.components import Connectivity
 from edgewise.metrics.base import OVERLAP, Empty, Metric
 from edgewise.metrics.comparison import Comparison
-from edgewise.metrics.components import ANY_OVERLAP, Connectivity, Matching, lesions, overlaps
+from edgewise.metrics.components import ANY_OVERLAP, Matching, lesions, overlaps
 
 LESIONS = "lesions are connected components ({matching[connectivity]} connectivity) and match if their IoU is above "
 THEY_MATCH = f"{LESIONS}{{matching[iou]:g}} (0: one shared voxel)"

@@ -14,9 +14,10 @@ from numpy import ndarray
 from scipy import ndimage
 from typing_extensions import override
 
+from edgewise.components import numbered
 from edgewise.metrics.base import OVERLAP, Better, Empty, Metric, Unit
 from edgewise.metrics.comparison import Comparison
-from edgewise.metrics.components import hull, numbered, overlaps
+from edgewise.metrics.components import hull, overlaps
 from edgewise.metrics.overlap import Dice
 
 LARGE = 9001.0  # what the script puts for a distance that does not exist

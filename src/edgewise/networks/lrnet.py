@@ -113,7 +113,7 @@ class _Rectifier(torch.autograd.Function):
 def frozen(network: nn.Module) -> nn.Module:
     """A copy that computes the same with fixed weights: every normalisation is folded into its convolution.
 
-    It takes no gradients of weights and is a third faster; its state does not fit the original.
+    It takes no gradients of weights; its state does not fit the original.
     """
     copy = deepcopy(network).eval().requires_grad_(requires_grad=False)
     for module in list(copy.modules()):
