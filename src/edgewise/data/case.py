@@ -13,7 +13,8 @@ class CaseFiles:
 
     Attributes:
         id: unique name within the dataset.
-        images: one file for each channel, in channel order (or one file that holds all channels).
+        images: one file for each channel, in channel order (or one file that holds all channels); the image of a
+            DICOM series is its folder.
         label: the reference mask; `None` where there is none (a case to predict).
     """
 
@@ -48,7 +49,7 @@ class Grid:
     """The grid a file was stored on, so that a prediction can go back onto exactly that grid.
 
     Attributes:
-        path: the file it was read from; decides the format of what is written.
+        path: what it was read from; decides the format of what is written.
         shape: stored shape, (x, y, z).
         affine: stored voxel-to-world matrix (RAS+, mm).
     """

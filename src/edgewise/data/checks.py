@@ -17,7 +17,7 @@ from edgewise.data.fingerprint import Fingerprint, Observation, content_digest, 
 from edgewise.data.folders import Defect
 from edgewise.data.images import assemble, require_finite, require_same_grid, whole_labels
 from edgewise.data.layouts import scan
-from edgewise.data.volumes import ImageError, Volume, read_volume
+from edgewise.data.volumes import ImageError, Volume, files_of, read_volume
 from edgewise.errors import DataError
 
 __all__ = ["Defect", "Inspection", "inspect", "orphans", "require_usable"]
@@ -116,8 +116,8 @@ def _findings(dataset: Dataset, workers: int) -> Iterator[_Finding]:
 
 
 def _bytes(dataset: Dataset) -> int:
-    files = (path for case in dataset.cases for path in case.images)
-    return sum(path.stat().st_size for path in files if path.is_file())
+    files = (file for case in dataset.cases for path in case.images if path.exists() for file in files_of(path))
+    return sum(file.stat().st_size for file in files)
 
 
 def _examine(files: CaseFiles, classes: tuple[str, ...], channels: int) -> _Finding:

@@ -1,7 +1,6 @@
 """What a dataset is like, in numbers: sizes, spacings, class volumes, intensities. Plans are made of it."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.data.case import Case, CaseFiles
+from edgewise.data.volumes import files_of
 from edgewise.types import Spacing
 
 # Per case, so that a dataset of any size fits in memory and a large case does not drown the small ones.
@@ -155,21 +155,20 @@ def content_digest(files: CaseFiles) -> str:
     """blake2b of the bytes of all files of a case, whatever their names and times."""
     whole = blake2b(digest_size=16)
     for path in (*files.images, *([files.label] if files.label else [])):
-        for part in _parts(path):
-            with part.open("rb") as file:
-                for block in iter(lambda: file.read(1 << 20), b""):
-                    whole.update(block)
+        if path.is_dir():
+            # Slices are sorted by their positions on reading, so that their names mean nothing here.
+            for digest in sorted(blake2b(b"".join(_blocks(part))).digest() for part in files_of(path)):
+                whole.update(digest)
+        else:
+            for block in (block for part in files_of(path) for block in _blocks(part)):
+                whole.update(block)
         whole.update(b"\0")
     return whole.hexdigest()
 
 
-def _parts(path: Path) -> tuple[Path, ...]:
-    """A `.mhd` file is only a header, which names the file of the voxels."""
-    if path.suffix.lower() != ".mhd":
-        return (path,)
-    named = re.search(rb"^ElementDataFile\s*=\s*(.+?)\s*$", path.read_bytes(), re.MULTILINE)
-    data = path.parent / named[1].decode(errors="replace") if named else path
-    return (path, data) if data.is_file() else (path,)
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(1 << 20), b"")
 
 
 def _channel(sample: NDArray[np.float64], ranges: NDArray[np.float32]) -> ChannelFacts:

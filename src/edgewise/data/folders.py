@@ -10,6 +10,7 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from edgewise.data.case import CaseFiles
+from edgewise.data.dicom_slices import holds_slices, is_dicom, series_below
 from edgewise.data.volumes import SUFFIXES, suffix_of
 from edgewise.errors import DataError
 
@@ -55,13 +56,18 @@ class Folder:
     description: Mapping[str, Any]
 
     @cached_property
-    def images_below(self) -> tuple[Path, ...]:
-        """Every image in the folder and below it, to a depth of ten levels, sorted; without hidden ones.
+    def below(self) -> tuple[Path, ...]:
+        """Every file and folder below the folder, to a depth of ten levels, sorted; without hidden ones.
 
         Raises:
             DataError: a folder cannot be listed, or there are so many files that this is no dataset.
         """
-        return tuple(sorted(path for path in _below(self.root) if suffix_of(path) and path.is_file()))
+        return tuple(sorted(_below(self.root)))
+
+    @cached_property
+    def images_below(self) -> tuple[Path, ...]:
+        """Every image file among them; no DICOM."""
+        return tuple(path for path in self.below if suffix_of(path) and path.is_file())
 
 
 def _below(root: Path) -> Iterator[Path]:
@@ -80,18 +86,21 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def case_id(path: Path) -> str:
-    """The name of a file without its image suffix: `a/b.c.nii.gz` -> `b.c`."""
+    """The name of a file without its image suffix, or that of a folder: `a/b.c.nii.gz` -> `b.c`."""
     return path.name.removesuffix(suffix_of(path))
 
 
 def find_images(paths: Sequence[Path], channels: int) -> tuple[CaseFiles, ...]:
-    """Images to predict: files, and all images lying directly in folders; sorted by id.
+    """Images to predict: files, DICOM series, and all images and series lying directly in folders; sorted by id.
+
+    A folder of DICOM slices is one image, called like the folder. In any other folder each image file is one, and each
+    folder with a DICOM series in it or below it.
 
     Files called `<id>_0000`, `<id>_0001`, ... are the channels of one case where several are expected; with
     one channel, `_0000` is dropped from the ids if all files have it.
 
     Args:
-        paths: image files and folders.
+        paths: image files, folders of DICOM slices, and folders of those.
         channels: how many channels the network reads; a single file may hold them all.
 
     Raises:
@@ -116,14 +125,22 @@ def find_images(paths: Sequence[Path], channels: int) -> tuple[CaseFiles, ...]:
 
 def _images_at(path: Path) -> list[Path]:
     if path.is_file():
+        if is_dicom(path):
+            raise DataError(f"{path}: is a slice of a DICOM series. Pass the folder of the series.")
         if not suffix_of(path):
             raise DataError(f"{path}: is no image. Convert it to one of {', '.join(SUFFIXES)}.")
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: there is no such file or folder. Pass image files, or folders of images.")
     images = image_files(path)
+    if holds_slices(path):
+        if images:
+            problem = f"holds DICOM slices and images of another format, such as {images[0].name}"
+            raise DataError(f"{path}: {problem}. Put them into folders of their own.")
+        return [path if path.name not in {"", ".."} else path.resolve()]
+    images = sorted([*images, *series_folders(path)])
     if not images:
-        looked = f"Looked for {', '.join(SUFFIXES)}, found {content(path)}"
+        looked = f"Looked for {', '.join(SUFFIXES)} and folders of DICOM slices, found {content(path)}"
         raise DataError(f"{path}: no image lies in this folder. {looked}. Pass the folder of the images.")
     return images
 
@@ -168,6 +185,11 @@ def image_files(folder: Path) -> list[Path]:
     return [path for path in entries(folder) if suffix_of(path) and path.is_file()]
 
 
+def series_folders(folder: Path) -> list[Path]:
+    """The folders directly in a folder in which, or below which, DICOM slices lie, sorted."""
+    return [path for path in entries(folder) if path.is_dir() and series_below(path)]
+
+
 def content(folder: Path) -> str:
     """What lies in a folder, in words, for messages."""
     found = [path.name + "/" * path.is_dir() for path in entries(folder)]
@@ -176,15 +198,24 @@ def content(folder: Path) -> str:
 
 
 def by_id(folder: Path) -> tuple[dict[str, Path], list[Defect]]:
-    """The images of a folder by id; a second file with the same id is a defect. An absent folder is empty."""
+    """The image files of a folder by id; a second file with the same id is a defect. An absent folder is empty."""
+    return _by_id(image_files(folder) if folder.is_dir() else [])
+
+
+def images_by_id(folder: Path) -> tuple[dict[str, Path], list[Defect]]:
+    """As `by_id`, with folders of DICOM series too: the id of a series is the name of its folder."""
+    return _by_id(sorted([*image_files(folder), *series_folders(folder)]) if folder.is_dir() else [])
+
+
+def _by_id(paths: Iterable[Path]) -> tuple[dict[str, Path], list[Defect]]:
     found: dict[str, Path] = {}
     defects = []
-    for file in image_files(folder) if folder.is_dir() else []:
-        name = case_id(file)
+    for path in paths:
+        name = case_id(path)
         if name in found:
             problem = f"has the same id {name!r} as {found[name].name}"
-            defects.append(Defect(name, file, problem, "Remove or rename one of the two."))
-        found.setdefault(name, file)
+            defects.append(Defect(name, path, problem, "Remove or rename one of the two."))
+        found.setdefault(name, path)
     return found, defects
 
 

@@ -98,6 +98,8 @@ def require_same_grid(volume: Volume, reference: Volume) -> None:
     stored = _differs(volume, reference)
     if stored and _differs(_turned(volume), _turned(reference)):
         mend = f"Resample it onto the grid of {reference.path}, or export both again from the same image."
+        if volume.array.shape[:3] == reference.array.shape[:3]:
+            mend += " If the voxels of the two fit one by one, only its header is wrong: give it that of the image."
         raise ImageError(volume.path, f"{stored} ({reference.path.name})", mend)
 
 

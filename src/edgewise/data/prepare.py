@@ -112,8 +112,10 @@ def _worthwhile(tasks: Sequence[tuple[CaseFiles, Preparation, Path]], workers: i
     """A process a second of work: it takes about that long to start one."""
     if any(preparation.bias_field != "none" for _, preparation, _ in tasks):  # seconds a case, however small
         return min(workers, len(tasks))
+    from edgewise.data.volumes import files_of
+
     paths = {path for case, _, _ in tasks for path in case.images}
-    size = sum(path.stat().st_size for path in paths if path.is_file())
+    size = sum(file.stat().st_size for path in paths if path.exists() for file in files_of(path))
     return min(workers, len(tasks), 1 + size // _BYTES_A_WORKER)
 
 

@@ -78,6 +78,20 @@ class Undo:
         """Shape of the crop on the original grid, in prepared axis order."""
         return tuple(self.box[axis][1] - self.box[axis][0] for axis in self.axes)
 
+    def canonical(self, box: tuple[float, ...], shape: tuple[int, ...]) -> tuple[float, ...]:
+        """A box (low sides, high sides) in voxels of the prepared volume, in voxels of the canonical grid (x, y, z).
+
+        Args:
+            box: in prepared axis order; voxel i covers i - ½ to i + ½, on both grids.
+            shape: of the prepared volume.
+        """
+        sides = [0.0] * 6
+        for place, axis in enumerate(self.axes):
+            scale, start = self.cropped[place] / shape[place], self.box[axis][0]
+            sides[axis] = (box[place] + 0.5) * scale - 0.5 + start
+            sides[3 + axis] = (box[3 + place] + 0.5) * scale - 0.5 + start
+        return tuple(sides)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -167,6 +181,21 @@ def _corrected(
 def _triple(shape: tuple[int, ...]) -> tuple[int, int, int]:
     x, y, z = shape
     return x, y, z
+
+
+def restore_field(values: Field, undo: Undo) -> Field:
+    """A field of the prepared volume on the canonical grid of the case: linear, and 0 outside the crop.
+
+    Args:
+        values: (*space) float32, axes in prepared order; its grid covers what the prepared volume covers.
+        undo: from `transform`.
+
+    Returns:
+        (x, y, z) float32; a transposed view where the prepared axes were.
+    """
+    whole = np.zeros([undo.shape[axis] for axis in undo.axes], np.float32)
+    whole[tuple(slice(*undo.box[axis]) for axis in undo.axes)] = resample(values[None], undo.cropped, "linear")[0]
+    return whole.transpose(np.argsort(undo.axes))
 
 
 def restore(probabilities: np.ndarray, undo: Undo) -> Labels:

@@ -1,6 +1,6 @@
-"""Image formats: one file to an array with its affine, and back.
+"""Image formats: one file, or the folder of a DICOM series, to an array with its affine, and back to a file.
 
-NIfTI goes through nibabel, NRRD and MetaImage through SimpleITK (which is imported on first use: 0.3 s).
+NIfTI goes through nibabel, NRRD, MetaImage and DICOM through SimpleITK (which is imported on first use: 0.3 s).
 """
 
 import re
@@ -15,12 +15,16 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
-from typing_extensions import override
 
 from edgewise.data.case import Grid
-from edgewise.errors import DataError, OutputError
+from edgewise.data.dicom import read_series
+from edgewise.data.dicom_slices import series_below, slice_files
+from edgewise.data.image_error import ImageError, reason_of
+from edgewise.errors import OutputError
 from edgewise.files import atomic
 from edgewise.types import Affine
+
+__all__ = ["NIFTI", "SUFFIXES", "ImageError", "Volume", "files_of", "read_volume", "suffix_of", "write_volume"]
 
 # Its annotations are half there: as `Any`, a strict type check does not stumble over the rest.
 nib: Any = nibabel
@@ -36,31 +40,12 @@ _NIBABEL_ERRORS = (
 )  # fmt: skip
 
 
-class ImageError(DataError):
-    """One image file cannot be used; keeps the parts of its message, so that a check can list them.
-
-    Attributes:
-        file: the file.
-        problem: what is wrong with it.
-        mend: what the user can do.
-    """
-
-    def __init__(self, file: Path, problem: str, mend: str) -> None:
-        # All parts go to the base class, because an exception crosses processes as its `args`.
-        super().__init__(file, problem, mend)
-        self.file, self.problem, self.mend = file, problem, mend
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.file}: {self.problem}. {self.mend}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """One file as it is stored.
+    """One image as it is stored.
 
     Attributes:
-        path: the file.
+        path: the file, or the folder of a DICOM series.
         array: (x, y, z, K) in native byte order; K = 1 for an ordinary image.
         affine: (4, 4) voxel-to-world matrix, RAS+, mm.
         shape: spatial shape as stored: (x, y, z), or (x, y) for a purely two-dimensional file.
@@ -78,22 +63,25 @@ def suffix_of(path: Path) -> str:
     return next((path.name[-len(suffix) :] for suffix in SUFFIXES if name.endswith(suffix)), "")
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that an image is stored in: itself, a `.mhd` with its voxels, or the slices below a folder."""
+    if path.is_dir():
+        return tuple(file for folder in series_below(path) for file in slice_files(folder))
+    if path.suffix.lower() != ".mhd" or not path.is_file():
+        return (path,)
+    named = re.search(rb"^ElementDataFile\s*=\s*(.+?)\s*$", path.read_bytes(), re.MULTILINE)
+    data = path.parent / named[1].decode(errors="replace") if named else path
+    return (path, data) if data.is_file() else (path,)
+
+
 def read_volume(path: Path) -> Volume:
-    """Read one image file of any known format, with its intensity scaling applied.
+    """Read one image file of any known format, or the DICOM series in a folder, with its intensity scaling applied.
 
     Raises:
-        ImageError: missing, unknown format, unreadable, truncated, not numbers, or without a valid geometry.
+        ImageError: missing, unknown format, unreadable, truncated, not numbers, or without a valid geometry; for
+            what a DICOM series must be, see `dicom.read_series`.
     """
-    suffix = suffix_of(path).lower()
-    if not path.is_file():
-        raise ImageError(path, "there is no such file", "Restore it or take its case out of the dataset.")
-    if suffix in NIFTI:
-        array, affine = _read_nifti(path)
-    elif suffix in ITK:
-        array, affine = _read_itk(path)
-    else:
-        mend = f"Convert it to one of {', '.join(SUFFIXES)}."
-        raise ImageError(path, "is not an image format we read", mend)
+    array, affine = _read(path)
     shape = array.shape[:-1]
     if len(shape) not in {2, 3}:
         mend = "Store (x, y), (x, y, z) or (x, y, z, channel)."
@@ -105,6 +93,19 @@ def read_volume(path: Path) -> Volume:
     array = array if len(shape) == 3 else array[:, :, None]
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return Volume(path=path, array=native, affine=_checked_affine(path, affine, len(shape)), shape=shape)
+
+
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    if path.is_dir():
+        return read_series(path)
+    if not path.is_file():
+        raise ImageError(path, "there is no such file", "Restore it or take its case out of the dataset.")
+    suffix = suffix_of(path).lower()
+    if suffix in NIFTI:
+        return _read_nifti(path)
+    if suffix in ITK:
+        return _read_itk(path)
+    raise ImageError(path, "is not an image format we read", f"Convert it to one of {', '.join(SUFFIXES)}.")
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -153,13 +154,8 @@ def _simpleitk() -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
-    # The last line is the precise one, but for afterthoughts ("Reason: No such file", "- could it be bad?").
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    precise = [line for line in lines if not line.startswith(("-", "Reason:"))]
-    reason = (precise or [type(error).__name__])[-1].rstrip(".")
-    reason = re.sub(r"^(sitk::|ITK )?ERROR: (\w+\(0x\w+\): )?", "", reason)
     mend = "It is damaged or truncated: copy or export it again."
-    return ImageError(path, f"cannot be read ({reason})", mend)
+    return ImageError(path, f"cannot be read ({reason_of(error)})", mend)
 
 
 def _checked_affine(path: Path, affine: NDArray[np.float64], ndim: int) -> Affine:

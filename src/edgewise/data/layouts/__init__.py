@@ -14,6 +14,7 @@ from edgewise.data.folders import Defect, Folder, case_id, content, entries, fin
 from edgewise.data.layouts.base import Layout, Scan
 from edgewise.data.layouts.challenges import CHALLENGES
 from edgewise.data.layouts.described import DECATHLON, NNUNET
+from edgewise.data.layouts.pancreas_ct import PANCREAS_CT
 from edgewise.data.layouts.plain import FOLDERS, OAIZIB_CM
 from edgewise.errors import DataError
 
@@ -22,7 +23,9 @@ __all__ = ["LAYOUTS", "Defect", "Layout", "Scan", "case_id", "detect", "find_ima
 _DIRECT = (DECATHLON, NNUNET, FOLDERS, OAIZIB_CM)
 """Layouts told by what lies directly in the folder; they go first, as a look further down costs time."""
 
-LAYOUTS = (*_DIRECT, *CHALLENGES)
+_DEEP = (*CHALLENGES, PANCREAS_CT)
+
+LAYOUTS = (*_DIRECT, *_DEEP)
 
 
 def detect(root: Path) -> Dataset:
@@ -44,7 +47,7 @@ def scan(root: Path) -> Scan:
         if layout.fits(folder):
             return layout.scan(folder)
     inside = [p.name for p in entries(root) if p.is_dir() and _fits_directly(p)]
-    fitting = [] if inside else [layout for layout in CHALLENGES if layout.fits(folder)]
+    fitting = [] if inside else [layout for layout in _DEEP if layout.fits(folder)]
     if len(fitting) > 1:
         found = " and ".join(layout.name for layout in fitting)
         raise DataError(f"{root} holds several datasets ({found}). Pass the folder of one of them.")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgewise.data.case import Dataset
-from edgewise.data.folders import Folder, by_id, channel_of, pairs
+from edgewise.data.folders import Folder, by_id, channel_of, images_by_id, pairs
 from edgewise.data.images import whole_labels
 from edgewise.data.layouts.base import Layout, Scan
 from edgewise.data.volumes import ImageError, read_volume
@@ -19,7 +19,7 @@ def _fits_folders(folder: Folder) -> bool:
 
 def _scan_folders(folder: Folder) -> Scan:
     root = folder.root
-    images, doubles = by_id(root / "images")
+    images, doubles = images_by_id(root / "images")
     labels, more = by_id(root / "labels")
     cases, orphans = pairs({name: (file,) for name, file in images.items()}, labels)
     channels = _channels(case.images[0] for case in cases)
@@ -96,7 +96,8 @@ def _scan_oaizib_cm(folder: Folder) -> Scan:
 
 FOLDERS = Layout(
     name="folders",
-    describe="two folders images/ and labels/ of files with the same names, without dataset.json",
+    describe="two folders images/ and labels/ of files with the same names, without dataset.json; an image may also be "
+    "the folder of a DICOM series",
     fits=_fits_folders,
     scan=_scan_folders,
 )
