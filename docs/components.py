@@ -1,11 +1,13 @@
 """Writes docs/reference/{losses,maps,methods,metrics,networks}.md from the catalogues: `make reference`."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgewise.catalog import discover
@@ -15,6 +17,10 @@ from edgewise.methods import Method
 from edgewise.metrics import METRICS
 from edgewise.metrics.base import Metric
 from edgewise.networks import Network, Topology
+from edgewise.networks.lnet import LNet
+from edgewise.networks.resnet import Encoder
+from edgewise.networks.resnet_fcn import ResNetFCN
+from edgewise.networks.resnet_unet import ResNetUNet
 from edgewise.run.listing import describe
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -44,6 +50,7 @@ The default is `residual_unet`; `mnet`, `vnet` and `rdd` are those of papers.
 
 Weights, and multiply-adds of the convolutions for one patch of 64 × 64 × 64 voxels, in evaluation mode, with default
 parameters, one image channel and two classes. Every kernel of the plan is 3 × 3 × 3 (a V-Net makes it 5 × 5 × 5).
+ResNets have widths of their own, the same in every column.
 
 """,
     "methods": """# Methods
@@ -69,12 +76,36 @@ SIZED = {
     "widths 16, 64, 128, 256, halved before the first level (a plan for a CPU)": ((2, 2, 2, 2), (16, 64, 128, 256)),
 }
 """Topologies whose cost is printed: strides and widths of the levels."""
+ON_RESNET: dict[str, Network | LNet] = {
+    "L-Net, `decoder: unet`": LNet(),
+    "L-Net, `decoder: fcn`": LNet(decoder="fcn"),
+    "`resnet_unet`, `depth: 18`": ResNetUNet(encoder=Encoder()),
+    "`resnet_unet`": ResNetUNet(),
+    "`resnet_fcn`, `depth: 18`": ResNetFCN(encoder=Encoder()),
+    "`resnet_fcn`": ResNetFCN(),
+}
+"""Networks whose widths are their own."""
+RESNETS = """
+L-Net, which locates what the method `lsnet` segments, and the two segmentation networks on a ResNet: for an RGB image
+of 512 × 512 pixels and one output channel (of the L-Net, one class of objects), as in the paper, and for a volume of
+128 × 128 × 128 voxels with one channel. The paper has 14.50 million weights with an L-Net in the first stage, and 14.33
+with a U-Net.
+
+| network | 512 × 512, RGB | 128 × 128 × 128 |
+|---|---|---|
+"""
+ENCODER = """
+The settings of all three under `encoder:`:
+
+| parameter | default | meaning |
+|---|---|---|
+"""
 
 
 def page(what: str, catalogue: dict[str, type[Any]]) -> str:
     """The reference page of one catalogue."""
     rows = {row["kind"]: row for row in describe(what)}
-    sizes = size_table(catalogue) if what == "networks" else ""
+    sizes = size_table(catalogue) + RESNETS + resnet_rows() if what == "networks" else ""
     return "\n".join([INTRODUCTION[what] + sizes, *(entry(cls, rows[kind]) for kind, cls in catalogue.items())])
 
 
@@ -100,10 +131,36 @@ def size(network: Network, strides: tuple[int, ...], widths: tuple[int, ...]) ->
         kernels=((3, 3, 3),) * len(widths),
         widths=widths,
     )
+    return cost(lambda: network.build(shape), (1, 64, 64, 64))
+
+
+def resnet_rows() -> str:
+    """Weights and multiply-adds of the networks on a ResNet, in 2D and 3D."""
+    lines = []
+    for name, network in ON_RESNET.items():
+        costs = [on_resnet(network, image) for image in ((3, 512, 512), (1, 128, 128, 128))]
+        lines.append(f"| {name} | {' | '.join(costs)} |\n")
+    meanings = _meanings(_attributes(inspect.getdoc(Encoder) or ""))
+    settings = [f"| `{each.name}` | `{each.default}` | {meanings[each.name]} |\n" for each in fields(Encoder)]
+    return "".join([*lines, ENCODER, *settings])
+
+
+def on_resnet(network: Network | LNet, image: tuple[int, ...]) -> str:
+    """Weights and multiply-adds of one of them for an image (K, *space)."""
+    channels, dims = image[0], len(image) - 1
+    if isinstance(network, LNet):
+        return cost(lambda: network.build(channels, 1, dims), image)
+    none = ((1,) * dims,)
+    shape = Topology(channels=channels, classes=1, strides=none, kernels=none, widths=(1,))
+    return cost(lambda: network.build(shape), image)
+
+
+def cost(build: Callable[[], nn.Module], image: tuple[int, ...]) -> str:
+    """Weights and multiply-adds of a module for an image (K, *space)."""
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), counter:
-        module = network.build(shape).eval()
-        module(torch.empty(1, 1, 64, 64, 64))
+        module = build().eval()
+        module(torch.empty(1, *image))
     weights = sum(each.numel() for each in module.parameters())
     return f"{weights:,} weights, {counter.get_total_flops() / 2e9:.2f} G multiply-adds"
 
@@ -111,8 +168,8 @@ def size(network: Network, strides: tuple[int, ...], widths: tuple[int, ...]) ->
 def entry(cls: type[Any], row: dict[str, Any]) -> str:
     """One component: heading, docstring, parameters, source."""
     body, _, attributes = (inspect.getdoc(cls) or "").partition("Attributes:")
+    meanings = _meanings(_attributes(inspect.getdoc(cls) or ""))
     attributes, _, after = attributes.partition("\nRaises:")
-    meanings = _meanings(attributes.partition("\nExample:")[0])
     body, _, example = body.partition("Example:\n")
     example = example or (attributes + after).partition("Example:\n")[2]
     lines = [f"## `{row['kind']}` · {cls.__name__}", "", body.strip(), "", *_example(example), *_properties(cls)]
@@ -148,6 +205,11 @@ EMPTY = ("both", "prediction", "reference")
 def _stated(empty: Any) -> list[str]:
     values = (getattr(empty, name) for name in EMPTY)
     return [f"{value:g}" if isinstance(value, float) else f"by {value}" for value in values]
+
+
+def _attributes(docstring: str) -> str:
+    """What stands under `Attributes:` there."""
+    return docstring.partition("Attributes:")[2].partition("\nRaises:")[0].partition("\nExample:")[0]
 
 
 def _meanings(attributes: str) -> dict[str, str]:

@@ -28,8 +28,9 @@ class Convolution3d(nn.Module):
     smaller than the kernel: 2 slices under a 3x3x3 kernel, 2 to 4 under a 5x5x5 one. It is computed from memory that
     nobody wrote, and written out of bounds: training follows noise, turns NaN, or crashes. On one slice the output can
     be NaN; where the last axis is left with one voxel it can be wrong (pytorch/pytorch#169688). Such grids are the
-    deepest, so float32 costs little: within noise the same as padding them explicitly, which helps, too. In 2D, in
-    float32, and for transposed and dilated convolutions nothing wrong was found.
+    deepest, so float32 costs little: within noise the same as padding them explicitly, which helps, too. In float32,
+    for transposed and dilated convolutions, and in 2D nothing wrong was found, but under a stride where one voxel is
+    left (`small_grids.StridedConvolution2d`).
 
     Args:
         convolution: whose weights and settings it takes over; its padding is a number of voxels.
