@@ -1,9 +1,10 @@
-"""The experiment files that come with Edgewise: they claim what the papers print, and every one of them trains."""
+"""The experiment files that come with Edgewise: each is found by its name, fits its data, and trains."""
 
 import json
 import math
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,68 +19,30 @@ from edgewise.data.fingerprint import CaseFacts, ChannelFacts, Fingerprint
 from edgewise.data.phantoms import write_dataset
 from edgewise.data.prepare import PreparedSet, prepare
 from edgewise.errors import ExperimentError
-from edgewise.experiment import digest
+from edgewise.experiment import digest, dump
 from edgewise.experiment_file import load
-from edgewise.methods.lrnet import LRNet
+from edgewise.networks.lnet import LNet
+from edgewise.networks.resnet import Encoder
+from edgewise.networks.resnet_unet import ResNetUNet
 from edgewise.plan import Machine
 from edgewise.run.folder import RunFolder
-from edgewise.run.shipped import located, shipped
+from edgewise.run.shipped import located
 from edgewise.run.trainer import Trainer
+from shipped_files import ALL, ROOT, experiment, names
 
-ALL = {each.name: each.path for each in shipped()}
-ROOT = next(path for path in ALL["starter/acdc"].parents if path.name == "experiments")
 BASES = sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("base.yaml"))
 
-# As printed in Li et al. 2020 (arXiv:2501.09116), Tables 1 and 2.
-TABLE_1 = """
-                  O-DM    I-DM    NI-DM   NI-DMs  SNI-DM
-l1                0. 6993 0.7310  0.7420  0.7381  0.7342
-dice_l1           0.6842  0.7003  0.7172  0.6914  0.6281
-dice_alpha_l1     0.7101  0.7169  0.7375  0.7228  0.6510
-mapdice_l1        0.6874  0.7135  0.7289  0.7283  0.6384
-mapdice_alpha_l1  0.6904  0.7303  0.7463  0.7445  0.6961
-""".replace("0. 6993", "0.6993")
-TABLE_2 = """
-                  DC     DG     VOE    RVD     ASSD   MSD    RMSD
-dice              0.647  0.888  0.292  0.065   0.809  6.201  1.292
-mapdice           0.661  0.870  0.298  0.116   0.944  7.005  1.482
-ulrnet_l1         0.628  0.715  0.395  -0.049  1.328  8.683  1.983
-lrnet_l1          0.748  0.931  0.262  -0.016  0.674  5.548  1.100
-dice_lrnet_l1     0.721  0.913  0.273  0.118   0.754  6.134  1.218
-mapdice_lrnet_l1  0.751  0.935  0.252  0.070   0.654  5.708  1.079
-wce               0.622  0.883  0.379  -0.253  1.134  6.425  1.597
-gds               0.658  0.910  0.286  -0.024  0.886  6.192  1.350
-tversky           0.738  0.930  0.261  0.059   0.667  5.589  1.094
-focal_tversky     0.738  0.923  0.273  0.050   0.734  5.920  1.184
-explog            0.737  0.921  0.255  0.126   0.708  6.152  1.160
-multi_branch      0.723  0.917  0.288  0.016   0.748  5.921  1.199
-cascaded          0.722  0.906  0.285  0.034   0.796  6.026  1.251
-"""
-# As printed in Caliva et al. 2019 (arXiv:1908.03679), Section 3, in percent.
-PENALTY = """
-                         B-DSC  ±     G-DSC  ±
-penalised_cross_entropy  28.83  4.45  96.42  0.80
-dice                     26.73  5.40  96.34  1.21
-confidence_penalty       25.81  3.02  95.96  1.30
-focal                    26.70  4.27  95.00  1.00
-"""
-COLUMNS_2 = {
-    "DC": "dice", "DG": "dice_global", "VOE": "voe", "RVD": "rvd", "ASSD": "assd", "MSD": "msd", "RMSD": "rmsd"
-}  # fmt: skip
-
-
-def table(text):
-    """Row -> column -> number."""
-    head, *rows = [line.split() for line in text.strip().splitlines()]
-    return {row[0]: dict(zip(head, map(float, row[1:]), strict=True)) for row in rows}
-
-
-def names(folder):
-    return {name.removeprefix(folder) for name in ALL if name.startswith(folder)}
-
-
-def experiment(name):
-    return load(ALL[name])
+SHARED = {
+    "lrnet/table2/lrnet_l1": "lrnet/table1/l1_ni_dm",
+    "lrnet/table2/dice_lrnet_l1": "lrnet/table1/dice_l1_ni_dm",
+    "lrnet/table2/mapdice_lrnet_l1": "lrnet/table1/mapdice_l1_ni_dm",
+    "lsnet/table2/s_net_loss": "lsnet/table1/u_net",
+    "lsnet/table2/s_net_loss_l_net_rr": "lsnet/table1/lsnet_u_net",
+    "lsnet/table3/u_net": "lsnet/table1/coarse_to_fine_u_net",
+    "lsnet/table3/l_net": "lsnet/table2/s_net_loss_l_net",
+    "lsnet/table4/decay_0_1": "lsnet/table1/lsnet_u_net",
+}
+"""Rows of tables that hold what a row of another table does."""
 
 
 def bare(name):
@@ -87,109 +50,71 @@ def bare(name):
     return digest(replace(experiment(name), name="x", claim=None))
 
 
-class TestClaims:
-    def test_table_1_of_lrnet_is_claimed_cell_by_cell(self):
-        cells = {
-            f"{row}_{column.lower().replace('-', '_')}": value
-            for row, values in table(TABLE_1).items()
-            for column, value in values.items()
-        }
-        assert len(cells) == 25
-        assert names("lrnet/table1/") == set(cells)
-        for name, value in cells.items():
-            claim = experiment(f"lrnet/table1/{name}").claim
-            assert claim.values == {"dice": value}, name
-            assert (claim.of, claim.source) == ("tumour", "Li et al. 2020, Table 1")
-
-    def test_table_2_of_lrnet_is_claimed_cell_by_cell(self):
-        rows = table(TABLE_2)
-        assert len(rows) == 13
-        assert names("lrnet/table2/") == set(rows)
-        for name, values in rows.items():
-            claim = experiment(f"lrnet/table2/{name}").claim
-            assert claim.values == {COLUMNS_2[column]: value for column, value in values.items()}, name
-            assert (claim.of, claim.source) == ("tumour", "Li et al. 2020, Table 2")
-
-    def test_the_numbers_of_the_penalty_paper_are_claimed(self):
-        rows = {row: list(values.values()) for row, values in _four_columns(PENALTY).items()}
-        assert names("penalty/") == {*rows, "weighted_cross_entropy"}
-        for name, (boundary, boundary_spread, whole, whole_spread) in rows.items():
-            claim = experiment(f"penalty/{name}").claim
-            assert claim.values == {"dice": _share(whole), "bdice": _share(boundary)}, name
-            assert claim.deviations == {"dice": _share(whole_spread), "bdice": _share(boundary_spread)}, name
-        assert experiment("penalty/weighted_cross_entropy").claim is None
-
-    def test_the_number_of_rdd_is_claimed(self):
-        assert names("rdd/") == {"dsc"}
-        assert experiment("rdd/dsc").claim.values == {"dice": 0.8642}
-
-
-def _four_columns(text):
-    return table(text.replace("±", "spread", 1).replace("±", "spread2", 1))
-
-
-def _share(percent):
-    return round(percent / 100, 4)
-
-
 class TestFiles:
     @pytest.mark.parametrize("name", ALL)
     def test_the_name_of_an_experiment_is_that_of_its_file(self, name):
         assert experiment(name).name == ALL[name].stem
 
-    def test_all_differ_in_more_than_name_and_claim_but_the_cells_that_both_tables_hold(self):
-        shared = {
-            "lrnet/table2/lrnet_l1": "lrnet/table1/l1_ni_dm",
-            "lrnet/table2/dice_lrnet_l1": "lrnet/table1/dice_l1_ni_dm",
-            "lrnet/table2/mapdice_lrnet_l1": "lrnet/table1/mapdice_l1_ni_dm",
-        }
-        for second, first in shared.items():
+    def test_all_differ_in_more_than_name_and_claim_but_the_cells_that_several_tables_hold(self):
+        for second, first in SHARED.items():
             assert bare(second) == bare(first)
-        others = set(ALL) - set(shared)
+        others = set(ALL) - set(SHARED)
         assert len({bare(name) for name in others}) == len(others)
         assert len({digest(experiment(name)) for name in ALL}) == len(ALL)
 
     def test_a_row_holds_only_what_differs_from_its_base(self):
         for name in set(ALL) - names_of_starters():
             keys = {line.split(":")[0] for line in ALL[name].read_text().splitlines() if line[:1].isalpha()}
-            assert keys <= {"base", "name", "loss", "method", "claim"}, name
+            assert keys <= {"base", "name", "network", "loss", "method", "claim"}, name
 
-    def test_the_cells_of_table_1_hold_what_row_and_column_say(self):
-        maps = {
-            "o_dm": ("distance", "relu"),
-            "i_dm": ("inverse", "relu"),
-            "ni_dm": ("normalized_inverse", "relu"),
-            "ni_dms": ("normalized_inverse", "sigmoid"),
-            "sni_dm": ("signed_normalized_inverse", "tanh"),
-        }
-        for row in table(TABLE_1):
-            for column, (map_, activation) in maps.items():
-                each = experiment(f"lrnet/table1/{row}_{column}")
-                method = each.method
-                assert isinstance(method, LRNet)
-                assert (method.map.kind, method.last, method.weights) == (map_, activation, "frozen")
-                assert (method.segmentation == "none") == (row == "l1")
-                assert each.loss.kind == ("map_dice" if row.startswith("mapdice") else "dice")
-                heavy = 1000 if activation == "sigmoid" else 10
-                assert method.weight == (heavy if "alpha" in row else 1)
+    @pytest.mark.parametrize(
+        ("row", "key"),
+        [
+            ("u_net", "network"),
+            ("fcn", "network"),
+            ("lsnet_u_net", "method.localisation.network"),
+            ("lsnet_fcn", "method.localisation.network"),
+            ("coarse_to_fine_fcn", "method.first.network"),
+            ("../table3/l_net", "method.first.localisation.network"),
+        ],
+    )
+    def test_a_file_with_weights_is_set_as_the_base_of_lsnet_says_and_nothing_else_changes(self, row, key):
+        path = ROOT / "lsnet/table1" / f"{row}.yaml"
+        own, changed = (dump(load(path, changes)) for changes in ((), (f"{key}.encoder.weights=resnet.pth",)))
+        assert f"--set {key}.encoder.weights=" in (ROOT / "lsnet/base.yaml").read_text()
+        *parents, last = [*key.split("."), "encoder", "weights"]
+        place = reduce(lambda node, name: node[name], parents, own)
+        assert place[last] == "random"
+        place[last] = "resnet.pth"
+        assert own == changed
+
+    def test_the_losses_of_lsnet_change_nothing_but_the_loss(self):
+        row = experiment("lsnet/table1/lsnet_u_net")
+        for name in names("lsnet/losses/"):
+            other = experiment(f"lsnet/losses/{name}")
+            assert other.loss != row.loss
+            assert replace(other, loss=row.loss, name=row.name, claim=row.claim) == row
 
     @pytest.mark.parametrize("gpu", [True, False])
     @pytest.mark.parametrize("name", BASES)
     def test_the_plan_of_each_paper_fits_its_data_on_every_machine(self, name, gpu):
         base = load(ROOT / name / "base.yaml")
-        shape, spacing, channel = {
+        data = {
             "lrnet": ((512, 512, 430), (0.76, 0.76, 1.0), "CT"),
             "penalty": ((160, 384, 384), (0.7, 0.365, 0.365), "MR"),
             "rdd": ((320, 320, 24), (0.6, 0.6, 3.6), "MR"),
+            "lsnet": ((512, 512, 240), (0.86, 0.86, 1.0), "CT"),
+            "acdc": ((216, 256, 9), (1.56, 1.56, 10.0), "MR"),
             "replicas": ((36, 50, 35), (1.0, 1.0, 1.0), "MR"),
-        }[name.split("/")[0]]
+        }
+        shape, spacing, channel = data["acdc" if name.endswith("acdc") else name.split("/")[0]]
         facts = ChannelFacts(mean=60.0, std=20.0, p005=-10.0, p995=120.0, minimum=-100.0, maximum=300.0)
         case = CaseFacts(id="a", shape=shape, spacing=spacing, voxels=(10, 5), digest="a")
         fingerprint = Fingerprint(cases=(case,), channels=(facts,), digest="x")
         machine = Machine(gpu=gpu, cores=8, memory_gb=11.0 if gpu else 16.0)
         plan = planning.make(fingerprint, (channel,), base.plan, machine, ("background", "a", "b"))
         assert len(plan.widths) == len(plan.strides)
-        assert plan.dimensions == 3
+        assert plan.dimensions == (2 if "acdc" in name or name.startswith("lsnet") else 3)
         assert all(p % math.prod(s) == 0 for p, s in zip(plan.patch, zip(*plan.strides, strict=True), strict=True))
         if base.plan.widths != "auto":
             assert plan.widths == base.plan.widths
@@ -289,11 +214,19 @@ SIZES = [
 
 def changes(original):
     asked = original.plan.patch
-    dims = 2 if asked != "auto" and len(asked) == 2 else 3
+    dims = 2 if original.plan.dimensions == 2 or (asked != "auto" and len(asked) == 2) else 3
     own = [*SIZES, f"plan.dimensions={dims}", f"plan.patch={[16] * dims}"]
     if original.method.kind == "lrnet":
         own += [f"method.pretraining.{key}" for key in ("steps=2", "batch=1", "validate_every=2")]
-    return own
+    return own + narrow("network", original.network) + narrow("method", original.method)
+
+
+def narrow(key, settings):
+    """Changes that make every ResNet in a tree of settings, and what stands on it, as narrow as it gets."""
+    own = {Encoder: ["depth=18", "width=0.125"], LNet: ["features=8", "kernel=5"], ResNetUNet: ["features=8"]}
+    inner = [(f.name, getattr(settings, f.name)) for f in fields(settings)]
+    below = [change for name, value in inner if is_dataclass(value) for change in narrow(f"{key}.{name}", value)]
+    return [f"{key}.{change}" for change in own.get(type(settings), [])] + below
 
 
 def small(path):
@@ -302,7 +235,7 @@ def small(path):
 
 
 def kind_of(name):
-    return "CT" if name.startswith("lrnet") else "MR"
+    return "CT" if name.startswith(("lrnet", "lsnet")) else "MR"
 
 
 def train(experiment, kind, phantoms, path):
@@ -332,11 +265,13 @@ def prepared(plan, split, kind, phantoms):
     return PreparedSet(folders=folders)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name not in SHARED])
 def test_every_experiment_takes_two_steps_on_phantoms(name, phantoms, tmp_path):
     original, tiny = small(ALL[name])
-    for part in ("loss", "network", "augmentation", "inference", "postprocessing"):
+    for part in ("loss", "augmentation", "inference", "postprocessing"):
         assert getattr(tiny, part) == getattr(original, part)
+    assert tiny.network.kind == original.network.kind
+    assert (tiny.network == original.network) == (not original.network.kind.startswith("resnet"))
     train(tiny, kind_of(name), phantoms, tmp_path)
     records = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
     losses = [record["loss"] for record in records if record["event"] == "train"]
@@ -347,7 +282,10 @@ def test_every_experiment_takes_two_steps_on_phantoms(name, phantoms, tmp_path):
     assert all(torch.isfinite(value).all() for value in weights.values())
 
 
-ROAD = ("lrnet/table1/mapdice_alpha_l1_ni_dm", "lrnet/table2/cascaded", "penalty/penalised_cross_entropy", "rdd/dsc")
+ROAD = (
+    "lrnet/table1/mapdice_alpha_l1_ni_dm", "lrnet/table2/cascaded", "penalty/penalised_cross_entropy", "rdd/dsc",
+    "lsnet/table1/coarse_to_fine_fcn", "lsnet/table3/l_net", "lsnet/table4/decay_0_1",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ROAD)
@@ -356,6 +294,9 @@ def test_one_of_each_paper_goes_all_the_way_by_its_name(name, phantoms, tmp_path
     data = phantoms.root / kind_of(name)
     outcome = edgewise("fit", name, "--data", data, "--out", tmp_path / "run", "--cache", phantoms.cache, *sizes)
     assert outcome.code == 0, outcome.err
-    assert load(tmp_path / "run/experiment.yaml").claim == experiment(name).claim
-    assert (tmp_path / "run/summary.json").exists()
+    claim = load(tmp_path / "run/experiment.yaml").claim
+    assert claim == experiment(name).claim
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    measured = {column for entry in summary["classes"].values() for column in entry}
+    assert set(claim.values) <= measured | set(summary.get("localisation", {}))
     assert "bias-field" not in outcome.err

@@ -113,7 +113,8 @@ class Claim:
         source: the paper and where in it, such as "Li et al. 2020, Table 1".
         data: what it was measured on.
         values: the published means by metric column, in the metric's own unit and scale (Dice from 0 to 1), such as
-            `dice: 0.7463`; `dice_global` is the Dice of the voxels of all cases together.
+            `dice: 0.7463`; `dice_global` is the Dice of the voxels of all cases together, and `mean_iou` that of the
+            boxes that a two-stage network's first stage finds (`localisation` in summary.json).
         deviations: standard deviations over cases, where they were published.
         of: the class that was measured, by name; `all` is the mean over the classes.
     """
@@ -126,7 +127,7 @@ class Claim:
     of: str = "all"
 
     def __post_init__(self) -> None:
-        known = {"dice_global", *discover(Metric)}
+        known = {"dice_global", "mean_iou", *discover(Metric)}
         for name in (*self.values, *self.deviations):
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)

@@ -10,14 +10,14 @@ from edgewise.catalog import discover
 from edgewise.losses import MapDice, Sum
 from edgewise.methods import Method
 from edgewise.networks.residual_unet import ResidualUNet
-from methods.cases import CLASSES, SIDE, batch, copied, laid, learner, losses, same, setting
+from methods.cases import CLASSES, SIDE, batch, copied, laid, learner, losses, same, setting, small
 
 METHODS = discover(Method)
 
 
 @pytest.fixture(params=METHODS.values(), ids=METHODS)
 def method(request):
-    return request.param()
+    return small(request.param())
 
 
 @pytest.fixture(params=[2, 3], ids=["2d", "3d"])

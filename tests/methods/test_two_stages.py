@@ -1,21 +1,15 @@
 """LR-Net through the command line: two trainings in one command, killed anywhere, resumed to the same bits."""
 
-import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-import edgewise as package
 from methods.cases import same
+from methods.killed_runs import arguments, events, killed, timeless
 from tiny import PLAN, fit
 
 METHOD = {"kind": "lrnet", "pretraining": {"steps": 12, "validate_every": 3, "batch": 1}}
@@ -33,10 +27,6 @@ def experiment(path, **changes):
     return path
 
 
-def events(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
 def notes(run):
     return [event["text"] for event in events(run / "journal.jsonl") if event["event"] == "note"]
 
@@ -47,30 +37,6 @@ def whole(road, tmp_path_factory):
     root = tmp_path_factory.mktemp("stages")
     file = experiment(root / "two.yaml")
     return SimpleNamespace(experiment=file, run=fit(file, road.data, root / "run", road.cache))
-
-
-def arguments(road, file, out):
-    return "fit", file, "--data", road.data, "--out", out, "--cache", road.cache
-
-
-def killed(road, file, out, name, count=1):
-    """A run that was killed when the file `name` was about to appear for the `count`-th time."""
-    source = str(Path(package.__file__).parents[1])
-    path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, Path(__file__).with_name("dying.py"), name, count, *arguments(road, file, out)]
-    call = subprocess.run(
-        [*map(str, command)], env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False
-    )
-    assert call.returncode == -signal.SIGKILL, call.stderr.decode()
-    return out
-
-
-def timeless(content):
-    """A checkpoint without the clock, and python's generator, from which the type checker of the tests draws."""
-    return {
-        key: {k: v for k, v in value.items() if k not in {"seconds", "python"}} if isinstance(value, dict) else value
-        for key, value in content.items()
-    }
 
 
 def test_a_run_holds_both_stages_and_nothing_half_done(whole):

@@ -5,8 +5,10 @@ import re
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from chromium import FOUND, SHIFT, Chromium
+from located_runs import row, rows_of
 
 from edgewise.report import viewer
 from edgewise.report.page import write
@@ -58,12 +60,15 @@ PAGES = {}
 
 @pytest.fixture
 def page(make_study, loader, tmp_path_factory):
-    """A report on two runs with three cases in three planes; written once."""
+    """A report on two runs with three cases in three planes, which located objects; written once."""
     if "study" not in PAGES:
         runs = make_study(cases=8, seeds=1, methods=("dice_ce", "region_wise"))
         loads = [loader(skill, (48, 48, 32), (6.0, 6.0, 6.5)) for skill in (0.0, 0.1)]
         PAGES["study"] = tmp_path_factory.mktemp("report") / "my report.html"
-        write([replace(run, load=load) for run, load in zip(runs, loads, strict=True)], PAGES["study"])
+        reference = loads[0]("case_001").reference
+        located = {"located": tuple(rows_of("case_001", reference, 2)), "heat": lambda _: reference / np.float32(4)}
+        runs = [replace(run, load=load, **located) for run, load in zip(runs, loads, strict=True)]
+        write(runs, PAGES["study"])
     return PAGES["study"]
 
 
@@ -75,7 +80,12 @@ def hostile(make_run, loader, tmp_path_factory):
         case = "{:03d} " + " ".join(EVIL).replace("{", "{{").replace("}", "}}")
         runs = [make_run(f"run{number}", case_name=case, load=load) for number in range(len(EVIL))]
         runs = [
-            replace(run, name=evil, dataset={**run.dataset, "classes": ["background", evil, EVIL[0]]})
+            replace(
+                run,
+                name=evil,
+                dataset={**run.dataset, "classes": ["background", evil, EVIL[0]]},
+                located=tuple(row(case, evil, iou=iou) for case in run.dataset["validation"] for iou in (0.0, 0.5)),
+            )
             for run, evil in zip(runs, EVIL, strict=True)
         ]
         PAGES["hostile"] = tmp_path_factory.mktemp("hostile") / "report.html"
@@ -244,6 +254,22 @@ def test_one_plane_can_be_shown_alone_and_outlines_hidden(chromium, page):
     chromium.click(".scroller input[type=checkbox]")
     paths = f"{visible}[0].querySelectorAll('path')"
     assert chromium.run(f"[...{paths}].some(p => getComputedStyle(p).display !== 'none')") is False
+
+
+def test_the_layers_of_located_objects_can_be_hidden_without_scripts(chromium, page):
+    chromium.open(page)
+    layers = {
+        "heat": "image.heat",
+        "box": ".reference.box, .prediction.box, .roi, .halo.boxes",
+        "mask": ".reference:not(.box), .prediction:not(.box), .halo:not(.boxes)",
+    }
+    shown = "[...document.querySelectorAll('.located .panel')].flatMap(e => [...e.querySelectorAll('{}')])"
+    shown += ".map(part => getComputedStyle(part).display !== 'none')"
+    for name in layers:
+        chromium.click(f"#localisation [name={name}]")
+        for other, parts in layers.items():
+            assert set(chromium.run(shown.format(parts))) == {other != name}
+        chromium.click(f"#localisation [name={name}]")
 
 
 def test_without_scripts_the_first_slices_are_there_and_no_dead_controls(chromium, page):

@@ -101,7 +101,7 @@ def test_the_page_of_a_study_holds_every_metric_and_every_part(make_study, tmp_p
         "All comparisons in one picture",
         "Would the order survive other patients?",
         "tumour was missed altogether in 1 of 30 cases (case_004)",
-        "All 27 metrics (means)",
+        "All 30 metrics (means)",
         "Lesions found: tumour",
         "case_009: the image …/study/imagesTr/case_009_0000.nii.gz cannot be read",
         "All values (360 rows)",

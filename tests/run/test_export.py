@@ -24,6 +24,7 @@ from edgewise.run import export as exporting
 from edgewise.run.folder import RunFolder
 from edgewise.run.trained import load
 from edgewise.training.arithmetic import Arithmetic
+from networks.contract import chosen
 from tiny import PLAN, fit
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "export_a_model.md"
@@ -51,7 +52,7 @@ def small(kind, dims):
         kernels=((3,) * dims,) * 3,
         widths=(8, 12, 16),
     )
-    return discover(Network)[kind]().build(topology).eval()
+    return chosen(kind).build(topology).eval()
 
 
 def round_trip(network, path, patch):

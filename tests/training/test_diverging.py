@@ -8,7 +8,7 @@ from torch import nn
 
 from edgewise.errors import DivergedError
 from edgewise.training.arithmetic import Arithmetic
-from edgewise.training.descent import Descent
+from edgewise.training.descent import Descent, Turn
 from edgewise.training.optimise import SGD, Step
 from training.test_resume import batch, setting
 
@@ -18,7 +18,7 @@ def descent(objective, rate=0.1, precision="fp32", module=None):
         setting(SGD(rate=rate, momentum=0.0, weight_decay=0.0), Step()),
         arithmetic=Arithmetic(precision=precision, memory_format="contiguous"),
     )
-    return Descent(chosen, module or nn.Conv2d(1, 2, 1), objective)
+    return Descent(chosen, module or nn.Conv2d(1, 2, 1), (Turn(objective=objective),))
 
 
 def finite(tree):

@@ -26,6 +26,7 @@ def setting(optimiser, schedule):
         spacing=(1.0, 1.0),
         optimiser=optimiser,
         schedule=schedule,
+        seed=0,
         steps=4,
         epoch=2,
         clip=12.0,

@@ -183,7 +183,7 @@ def _triple(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return x, y, z
 
 
-def restore_field(values: Field, undo: Undo) -> Field:
+def restore_field(values: np.ndarray, undo: Undo) -> Field:
     """A field of the prepared volume on the canonical grid of the case: linear, and 0 outside the crop.
 
     Args:

@@ -126,7 +126,23 @@ def _softmax(network: nn.Module, cuts: NDArray[np.float32], window: Window, sett
     """(N, K, *patch) -> (N, C, *patch) probabilities, the mean over mirror images."""
     image = torch.from_numpy(cuts).to(window.device)
     flat = len(window.patch) < image.ndim - 2
-    image = image.squeeze(2) if flat else image
+    mean = averaged(network, image.squeeze(2) if flat else image, window, settings)
+    result: NDArray[np.float32] = (mean.unsqueeze(2) if flat else mean).cpu().numpy()
+    return result
+
+
+def averaged(network: nn.Module, image: Tensor, window: Window, settings: Inference) -> Tensor:
+    """Class probabilities of images, the mean over their mirror images if asked.
+
+    Args:
+        network: in evaluation mode.
+        image: (N, K, *space) on the window's device.
+        window: arithmetic, and which axes training mirrored.
+        settings: whether to mirror.
+
+    Returns:
+        (N, C, *space) float32.
+    """
     total: Tensor | None = None
     flips = list(mirrors(window.mirrored)) if settings.mirror else [()]
     for axes in flips:
@@ -137,9 +153,7 @@ def _softmax(network: nn.Module, cuts: NDArray[np.float32], window: Window, sett
         p = p.flip(axes) if axes else p
         total = p if total is None else total + p
     assert total is not None
-    mean = total / len(flips)
-    result: NDArray[np.float32] = (mean.unsqueeze(2) if flat else mean).cpu().numpy()
-    return result
+    return total / len(flips)
 
 
 def mirrors(axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -30,6 +30,10 @@ class Method(Component):
         """The module to predict with: images to logits, fresh weights from torch's global random generator."""
 
     @abstractmethod
+    def seen(self, patch: tuple[int, ...]) -> tuple[int, ...]:
+        """Size of what the segmentation network sees of a training patch: mostly all of it."""
+
+    @abstractmethod
     def groundwork(self, setting: Setting) -> tuple[Groundwork, ...]:
         """What has to be trained first; mostly nothing."""
 

@@ -23,7 +23,7 @@ from edgewise.networks.fixed_convolution import in_pairs
 from edgewise.networks.layers import replace_layers
 from edgewise.networks.lrnet import RANGES, Activation, frozen
 from edgewise.networks.lrnet import LRNet as Regression
-from edgewise.training.descent import Descent, Reading, outputs_of, segmentation_loss, truth_of
+from edgewise.training.descent import Descent, Reading, Turn, outputs_of, segmentation_loss, truth_of
 from edgewise.training.learner import Learner, Setting
 from edgewise.training.optimise import Adam, Poly
 
@@ -135,6 +135,10 @@ class LRNet(Method):
         return network.build(topology)
 
     @override
+    def seen(self, patch: tuple[int, ...]) -> tuple[int, ...]:
+        return patch
+
+    @override
     def groundwork(self, setting: Setting) -> tuple[Groundwork, ...]:
         if self.weights == "from_scratch":
             return ()
@@ -159,7 +163,7 @@ class LRNet(Method):
                 about=self._about(setting.topology),
                 spacing=setting.spacing,
                 file=self.file,
-                learner=Descent(own, self._fresh(setting), objective),
+                learner=Descent(own, self._fresh(setting), (Turn(objective=objective),)),
                 steps=work.steps,
                 batch=work.batch,
                 validate_every=min(work.validate_every, work.steps),
@@ -192,7 +196,7 @@ class LRNet(Method):
             main = setting.loss.at(step / setting.epoch)
             return loss + segmentation_loss(logits, truth, main, self.deep_supervision)
 
-        return Descent(setting, _Both(segment, regress), objective, _segment)
+        return Descent(setting, _Both(segment, regress), (Turn(objective=objective),), _segment)
 
     def _fresh(self, setting: Setting) -> nn.Module:
         return self.network.build(setting.topology.classes, setting.topology.dims, self.last)

@@ -20,7 +20,7 @@ from edgewise.methods.groundwork import Groundwork, Laid
 from edgewise.networks.base import Network, Topology
 from edgewise.networks.encoder_decoder import EncoderDecoder, convolution
 from edgewise.networks.layers import replace_layers
-from edgewise.training.descent import Descent, Objective, Reading, segmentation_loss, truth_of
+from edgewise.training.descent import Descent, Objective, Reading, Turn, segmentation_loss, truth_of
 from edgewise.training.learner import Learner, Setting
 
 
@@ -63,6 +63,10 @@ class MultiBranch(Method):
         return network.build(topology)
 
     @override
+    def seen(self, patch: tuple[int, ...]) -> tuple[int, ...]:
+        return patch
+
+    @override
     def groundwork(self, setting: Setting) -> tuple[Groundwork, ...]:
         return ()
 
@@ -71,7 +75,7 @@ class MultiBranch(Method):
         self.require(setting.network, setting.topology)
         branches = _Branches(setting.network, setting.topology)
         objective = _both_terms(SmoothL1(map=self.map), self.alpha, setting, self.deep_supervision)
-        return Descent(setting, branches, objective, _segment)
+        return Descent(setting, branches, (Turn(objective=objective),), _segment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +108,18 @@ class Cascaded(Method):
         return _Cascade(network, topology, self.features)
 
     @override
+    def seen(self, patch: tuple[int, ...]) -> tuple[int, ...]:
+        return patch
+
+    @override
     def groundwork(self, setting: Setting) -> tuple[Groundwork, ...]:
         return ()
 
     @override
     def learner(self, setting: Setting, laid: Laid) -> Learner:
         cascade = self.predictor(setting.network, setting.topology)
-        return Descent(setting, cascade, _both_terms(SmoothL1(map=self.map), self.alpha, setting, "resized_labels"))
+        objective = _both_terms(SmoothL1(map=self.map), self.alpha, setting, "resized_labels")
+        return Descent(setting, cascade, (Turn(objective=objective),))
 
 
 class _Branches(nn.Module):

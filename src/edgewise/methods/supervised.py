@@ -10,7 +10,7 @@ from edgewise.data.batches import Batch
 from edgewise.methods.base import Method
 from edgewise.methods.groundwork import Groundwork, Laid
 from edgewise.networks.base import Network, Topology
-from edgewise.training.descent import Descent, Reading, outputs_of, segmentation_loss, truth_of
+from edgewise.training.descent import Descent, Reading, Turn, outputs_of, segmentation_loss, truth_of
 from edgewise.training.learner import Learner, Setting
 
 
@@ -36,6 +36,10 @@ class Supervised(Method):
         return network.build(topology)
 
     @override
+    def seen(self, patch: tuple[int, ...]) -> tuple[int, ...]:
+        return patch
+
+    @override
     def groundwork(self, setting: Setting) -> tuple[Groundwork, ...]:
         return ()
 
@@ -46,4 +50,4 @@ class Supervised(Method):
             truth, loss = truth_of(batch, setting, setting.loss.needs), setting.loss.at(step / setting.epoch)
             return segmentation_loss(logits, truth, loss, self.deep_supervision)
 
-        return Descent(setting, self.predictor(setting.network, setting.topology), objective)
+        return Descent(setting, self.predictor(setting.network, setting.topology), (Turn(objective=objective),))

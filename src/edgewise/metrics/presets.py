@@ -17,7 +17,8 @@ from edgewise.metrics.overlap import RVD, VOE, Dice, Jaccard, Precision, Sensiti
 from edgewise.metrics.surface import ASSD, HD, HD95, MASD, MSD, NSD, RMSD
 
 ORDER = (
-    "dice", "jaccard", "voe", "sensitivity", "precision", "specificity", "rvd", "volume_difference", "volume",
+    "dice", "jaccard", "voe", "sensitivity", "precision", "specificity",
+    "dice_slices", "sensitivity_slices", "precision_slices", "rvd", "volume_difference", "volume",
     "hd95", "hd", "assd", "masd", "rmsd", "msd", "nsd", "bdice", "boundary_iou",
     "lesion_f1", "lesion_recall", "lesion_precision", "lesion_dice", "pq", "sq", "rq", "box_iou", "containment",
 )  # fmt: skip

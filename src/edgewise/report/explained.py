@@ -11,6 +11,31 @@ KNOWN = ("kind", "set", "definition", "unit", "better", "direction")
 EMPTY = {"both_empty": "both", "prediction_empty": "prediction", "reference_empty": "reference", "one_empty": "one"}
 SHARED = 3
 """A part of a definition that this many metrics share is said once, under the table."""
+LOCATED = (
+    (
+        Metric(name="mean_iou", title="Mean IoU of the boxes", unit="", better="higher"),
+        "|A ∩ B| / |A ∪ B| of the box A of an object and the box B that was found for it, without margin; mean over "
+        "the objects, a missed one counts 0; an object and a box of its kind are paired once, the largest IoU first",
+    ),
+    (
+        Metric(name="recall", title="Recall at IoU 0.5", unit="", better="higher"),
+        "Share of the objects with a box of IoU 0.5 or more",
+    ),
+    (
+        Metric(name="contained", title="Containment", unit="", better="higher"),
+        "Share of an object's voxels that lie in any region of its kind in its image (in its slice, in 2D), the margin of the "
+        "regions included; mean over the objects; what lies outside cannot be segmented",
+    ),
+    (
+        Metric(name="missed", title="Missed", unit="objects", better="lower"),
+        "Objects without a box: none of their kind overlaps theirs, or those that do belong to other objects",
+    ),
+    (
+        Metric(name="false_regions", title="False regions", unit="regions", better="lower"),
+        "Regions that belong to no object",
+    ),
+)
+"""What the numbers of the localisation mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +85,24 @@ def explained(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> Explai
     sets = tuple(dict.fromkeys(row.of for row in rows if row.of))
     about = next(filter(None, (_about(record) for record in records)), "") if len(sets) == 1 else ""
     return Explained(rows=rows, remarks=tuple(remarks), sets=sets, about=about)
+
+
+def located(records: Sequence[RunRecord]) -> tuple[Explanation, ...]:
+    """What the numbers of the localisation mean; nothing where no run located objects."""
+    if not any(record.located for record in records):
+        return ()
+    empty = {"mean_iou", "recall", "contained"}
+    return tuple(
+        Explanation(
+            metric=metric,
+            runs="",
+            definition=text,
+            marks=(),
+            empty="no object: –" if metric.name in empty else "",
+            of="",
+        )
+        for metric, text in LOCATED
+    )
 
 
 def _about(record: RunRecord) -> str:

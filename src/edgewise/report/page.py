@@ -12,9 +12,21 @@ from edgewise.compare.ranks import RankStability
 from edgewise.compare.runs import Refusal, Verdict
 from edgewise.files import write_text
 from edgewise.metrics.scoring import name_of
-from edgewise.report import cautions, converging, distributions, figures, settings, sizes, tables, words
-from edgewise.report.explained import explained
+from edgewise.report import (
+    cautions,
+    converging,
+    distributions,
+    explained,
+    figures,
+    localisation,
+    located_pictures,
+    settings,
+    sizes,
+    tables,
+    words,
+)
 from edgewise.report.forest import forest, statistics
+from edgewise.report.located_pictures import LocatedRun
 from edgewise.report.methods import methods, palette
 from edgewise.report.pictures import pictures
 from edgewise.report.records import RunRecord, plain
@@ -65,6 +77,7 @@ def _render(
     metrics = words.metrics(runs)
     names = tables.class_names(runs)
     shown, failed = pictures(runs, tables.chosen(runs), viewers)
+    located, unseen = located_pictures.located(runs)
     return environment.get_template("page.html").render(
         title=_title(runs),
         runs=runs,
@@ -72,7 +85,7 @@ def _render(
         plain=plain,
         pictures=shown,
         classes=names[1:],
-        failures=_merged([*_failures(runs), *failed]),
+        failures=_merged([*_failures(runs), *_cut([*failed, *unseen], runs)]),
         notes=[(run.name, words.shortened(note, _root(run))) for run in runs for note in run.journal.notes],
         **_judged(runs, metrics, verdicts),
         refusals=_refused(refusals, metrics),
@@ -82,7 +95,24 @@ def _render(
         **_measured(runs, metrics),
         **_drawn(runs, metrics),
         **_set_up(runs),
+        **_located(runs, located),
     )
+
+
+def _located(runs: Sequence[RunRecord], shown: Sequence[LocatedRun]) -> dict[str, Any]:
+    """How well objects were located, of the runs that did so."""
+    kinds = {row.kind for run in runs for row in run.located}
+    names = tables.class_names(runs)[1:]
+    return {
+        "located": shown,
+        "located_lines": localisation.lines(runs),
+        "located_otherwise": localisation.contradictions(runs),
+        "located_explained": explained.located(runs),
+        "boxed": [name for name in names if name in kinds],
+        "unnamed": not kinds <= set(names),
+        "flat": any(row.slice >= 0 for run in runs for row in run.located),
+        "heat_bar": located_pictures.heat_bar() if shown else Markup(""),
+    }
 
 
 def told_apart(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -140,7 +170,7 @@ def _measured(runs: Sequence[RunRecord], metrics: Sequence[Metric]) -> dict[str,
         "conflicts": [f"{_metric(metrics, name).title} {text}." for name, text in conflicts.items()],
         "conflicting": list(conflicts),
         "policies": sorted({plain(run.summary["policy"]) for run in runs if run.summary.get("policy")}),
-        "explained": explained(runs, metrics),
+        "explained": explained.explained(runs, metrics),
         "size_tables": [(table, Markup(sizes.recall_by_size(runs, table))) for table in sizes.size_tables(runs)],
     }
 
@@ -212,6 +242,12 @@ def _failures(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
     for run in runs:
         yield from ((run.name, words.shortened(text, _root(run))) for text in run.journal.failures)
         yield from ((run.name, f"{case}: no metrics, although it is a validation case") for case in run.unscored)
+
+
+def _cut(failures: Sequence[tuple[str, str]], runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
+    """Failures without absolute paths."""
+    roots = {run.name: _root(run) for run in runs}
+    return ((name, words.shortened(text, roots.get(name, ""))) for name, text in failures)
 
 
 def _merged(failures: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

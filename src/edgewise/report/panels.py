@@ -19,9 +19,29 @@ SOFT_TISSUE = (-150.0, 250.0)
 SHADES = 4
 LARGEST = 384
 """Pixels along a side beyond which a picture is made smaller; outlines keep their precision."""
+HEAT = ((120, 60, 255), (255, 20, 190))
+"""Red, green and blue of a heatmap's lowest and highest value."""
+OPAQUE = 0.62
+"""How opaque the highest value is: the image can still be seen through it."""
 
 Paths = Mapping[int, str]
 """Outlines of a slice: label -> data of an SVG path, in half pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """What lies on a slice beside the outlines of its masks.
+
+    Attributes:
+        heat: address of a heatmap's picture, from `warmth`, under all lines; empty for none.
+        boxes: (role, outlines), as of the masks, over all else.
+    """
+
+    heat: str = ""
+    boxes: tuple[tuple[str, Paths], ...] = ()
+
+
+BARE = Overlay()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +80,20 @@ class Plane:
         """A slice: rows from the top down, columns from the left, radiological: R or A on the left, A or S on top."""
         plane: ndarray = np.take(volume, index, axis=self.axis)[self.crop]
         return plane[::-1, ::-1].T
+
+    def frame(self, box: Sequence[float]) -> str:
+        """A box as the data of an SVG path, in half pixels of a slice.
+
+        Args:
+            box: (x_low, y_low, z_low, x_high, y_high, z_high) in voxels of the volume, where voxel i covers i - ½ to
+                i + ½; may reach beyond the slice.
+        """
+        across, up = (axis for axis in range(3) if axis != self.axis)
+        ends = (2 * part.stop - 1 for part in self.crop)
+        (left, right), (top, bottom) = (
+            (end - 2 * box[axis + 3], end - 2 * box[axis]) for end, axis in zip(ends, (across, up), strict=True)
+        )
+        return f"M{left:.6g} {top:.6g}H{right:.6g}V{bottom:.6g}H{left:.6g}z"
 
 
 def plane_of(seen: Mask, axis: int, spacing: Spacing) -> Plane:
@@ -121,6 +155,29 @@ def picture(values: Field, shown: tuple[float, float]) -> str:
     return webp(drawn)
 
 
+def warmth(values: Field) -> str:
+    """A slice of a heatmap as an address of data, to lie over its picture.
+
+    Violet to magenta, more and more opaque: neither red nor green is needed to tell more from less, and no outline has
+    these colours.
+
+    Args:
+        values: (rows, columns) in [0, 1]; 0 is transparent. What is no number is 0.
+
+    Returns:
+        WebP, at most `LARGEST` pixels along a side.
+    """
+    from PIL import Image
+
+    share = np.clip(np.nan_to_num(values), 0, 1)[..., None]
+    faint, strong = (np.array(colour, float) for colour in HEAT)
+    colour = np.concatenate([faint + share * (strong - faint), 255 * OPAQUE * share**0.8], axis=-1)
+    drawn = Image.fromarray(np.rint(colour).astype(np.uint8), "RGBA")
+    if max(drawn.size) > LARGEST:
+        drawn.thumbnail((LARGEST, LARGEST))
+    return webp(drawn)
+
+
 def webp(drawn: Any) -> str:
     """A picture of Pillow as an address of data."""
     buffer = io.BytesIO()
@@ -171,7 +228,7 @@ def _path(points: ndarray, offsets: ndarray) -> str:
     return "".join(f"M{words[at]}l{' '.join(words[at + 1 : end])}z" for at, end in lines).replace(" -", "-")
 
 
-def panel(plane: Plane, address: str, roles: Sequence[tuple[str, Paths]], title: str) -> str:
+def panel(plane: Plane, address: str, roles: Sequence[tuple[str, Paths]], title: str, over: Overlay = BARE) -> str:
     """Draw a slice of a case as inline SVG: its picture, outlines as paths on it.
 
     Args:
@@ -180,21 +237,28 @@ def panel(plane: Plane, address: str, roles: Sequence[tuple[str, Paths]], title:
         roles: (role, outlines) such as ("reference", ...); the role is the line's style, the label its shade. A class
             that is not in this slice has an empty path, which scripts fill.
         title: text for those who cannot see it.
+        over: what else lies on it.
     """
     (width, height), (columns, rows) = plane.size, plane.pixels
     left, top = EDGES[plane.axis]
     scale = f"scale({width / columns / 2:.5g} {height / rows / 2:.5g})"
-    lines = f'<path class="halo" d="{"".join(path for _, paths in roles for path in paths.values())}"/>' + "".join(
-        f'<path class="{role} shade-{(label - 1) % SHADES}" data-label="{label}" d="{path}"/>'
-        for role, paths in roles
-        for label, path in paths.items()
-    )
     size = f'width="{width:.5g}" height="{height:.5g}"'
+    layer = f'<image class="heat" {size} preserveAspectRatio="none" href="{over.heat}"/>' if over.heat else ""
+    lines = _lines(roles, "halo") + (_lines(over.boxes, "halo boxes") if over.boxes else "")
     letter = max(width, height) / 22
     return (
         f'<svg class="panel" role="img" aria-label="{escape(title)}" viewBox="0 0 {width:.5g} {height:.5g}">'
-        f'<image {size} preserveAspectRatio="none" href="{address}"/>'
+        f'<image {size} preserveAspectRatio="none" href="{address}"/>{layer}'
         f'<g transform="{scale}">{lines}</g><g class="edges" font-size="{letter:.4g}">'
         f'<text x="{letter * 0.4:.4g}" y="{height / 2:.5g}">{left}</text>'
         f'<text x="{width / 2:.5g}" y="{letter * 1.1:.4g}">{top}</text></g></svg>'
+    )
+
+
+def _lines(roles: Sequence[tuple[str, Paths]], halo: str) -> str:
+    """The outlines of roles, over a dark line that parts them from the image."""
+    return f'<path class="{halo}" d="{"".join(path for _, paths in roles for path in paths.values())}"/>' + "".join(
+        f'<path class="{role} shade-{(label - 1) % SHADES}" data-label="{label}" d="{path}"/>'
+        for role, paths in roles
+        for label, path in paths.items()
     )

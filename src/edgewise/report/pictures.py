@@ -89,7 +89,7 @@ def pictures(
         loaded: list[Loaded] = []
         for index, run in able:
             try:
-                loaded.append((index, run, _loaded(run, case, [found for _, _, found in loaded])))
+                loaded.append((index, run, arrays(run, case, [found for _, _, found in loaded])))
             except (EdgewiseError, OSError) as error:
                 failed.append((run.name, f"{case}: no picture, {error}"))
         if loaded:
@@ -113,7 +113,12 @@ def _in_3d(shown: ShownCase, loaded: Sequence[Loaded], folder: Path) -> tuple[Sh
         return shown, [("3D viewer", f"{shown.case}: {error}")]
 
 
-def _loaded(run: RunRecord, case: str, before: Sequence[PanelCase]) -> PanelCase:
+def arrays(run: RunRecord, case: str, before: Sequence[PanelCase] = ()) -> PanelCase:
+    """The arrays of a case, which share one shape, with one another and with those of the runs before.
+
+    Raises:
+        EdgewiseError: they do not, or they cannot be loaded.
+    """
     if run.load is None:
         raise EdgewiseError("its arrays were not passed")
     found = run.load(case)

@@ -13,6 +13,7 @@ import yaml
 from edgewise.errors import DataError, RunError
 from edgewise.metrics.cases import FIXED
 from edgewise.metrics.lesion_table import LesionRow, lesions_from_csv
+from edgewise.metrics.located_table import LocatedRow, located_from_csv
 from edgewise.report.journal import Journal, number, read_journal
 from edgewise.types import Field, Labels, Spacing
 
@@ -89,7 +90,10 @@ class RunRecord:
         summary: aggregates, metric definitions and the policy for empty masks.
         missing: files a finished run has and this one has not.
         lesions: of both masks of all cases; empty where the run did not write them.
+        located: objects and the regions a two-stage network found for them; empty for all other runs.
         load: gives the arrays of a validation case; `None` where pictures are not wanted.
+        heat: gives the heatmap of a validation case, (x, y, z) in [0, 1] on the image's grid; of no voxel where the
+            run has none.
     """
 
     name: str
@@ -104,7 +108,9 @@ class RunRecord:
     summary: Mapping[str, Any]
     missing: tuple[str, ...]
     lesions: tuple[LesionRow, ...] = ()
+    located: tuple[LocatedRow, ...] = ()
     load: Callable[[str], PanelCase] | None = None
+    heat: Callable[[str], Field] | None = None
 
     @property
     def finished(self) -> bool:
@@ -133,12 +139,15 @@ class RunRecord:
         return tuple(case for case in expected if case not in scored) if scored else ()
 
 
-def read_run(folder: Path, load: Callable[[str], PanelCase] | None = None) -> RunRecord:
+def read_run(
+    folder: Path, load: Callable[[str], PanelCase] | None = None, heat: Callable[[str], Field] | None = None
+) -> RunRecord:
     """Read a run folder, finished or not.
 
     Args:
         folder: the run folder.
         load: gives the arrays of a validation case by id, for the pictures.
+        heat: gives the heatmap of a validation case by id.
 
     Returns:
         The record, named by the experiment's `name` where it has one, else by the folder; what is missing is
@@ -168,7 +177,9 @@ def read_run(folder: Path, load: Callable[[str], PanelCase] | None = None) -> Ru
         summary=_mapping(folder / "summary.json"),
         missing=tuple(name for name in EXPECTED if name not in there),
         lesions=_lesions(folder / "lesions.csv"),
+        located=_located(folder / "localisation.csv"),
         load=load,
+        heat=heat,
     )
 
 
@@ -231,3 +242,17 @@ def _lesions(path: Path) -> tuple[LesionRow, ...]:
         return lesions_from_csv(path.read_text(encoding="utf-8"))
     except DataError as error:
         raise RunError(f"{path} cannot be understood: {error} Repeat `edgewise evaluate`.") from error
+
+
+def _located(path: Path) -> tuple[LocatedRow, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        rows = located_from_csv(path.read_text(encoding="utf-8"))
+        for row in rows:
+            if not all(map(math.isfinite, (*row.object, *row.box, *row.roi))):
+                raise DataError(f"a box of case {row.case} has a side that is no number.")
+    except (DataError, UnicodeDecodeError) as error:
+        mend = "Remove it and curves.png; `edgewise fit --resume` then evaluates the run again."
+        raise RunError(f"{path} cannot be understood: {error} {mend}") from error
+    return rows

@@ -88,10 +88,10 @@ def stacks(cases: Sequence[PanelCase]) -> tuple[Stack, ...]:
         every class weighs the same along an axis, so that a small structure within a large one is met, and all
         voxels that any run has wrong weigh as much as a class. Without foreground it is the middle one.
     """
-    axes = _axes(cases[0].spacing, cases[0].reference.shape)
+    across = axes(cases[0].spacing, cases[0].reference.shape)
     masks = _masks(cases)
-    most = MOST_BYTES // len(axes)
-    return tuple(_lightened(_stack(cases, axis, masks, most), most) for axis in axes)
+    most = MOST_BYTES // len(across)
+    return tuple(_lightened(_stack(cases, axis, masks, most), most) for axis in across)
 
 
 def data(shown: Sequence[Stack]) -> Markup:
@@ -110,7 +110,8 @@ def data(shown: Sequence[Stack]) -> Markup:
     return Markup(json.dumps(tree, separators=(",", ":")).replace("<", "\\u003c"))  # `<` is escaped
 
 
-def _axes(spacing: Spacing, shape: tuple[int, ...]) -> tuple[int, ...]:
+def axes(spacing: Spacing, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes across which a volume is cut, the one to show first in front: that of thick slices, or axial."""
     if min(shape) == 1:
         return (int(np.argmin(shape)),)
     return (int(np.argmax(spacing)),) if max(spacing) / min(spacing) > NEAR_ISOTROPIC else (2, 1, 0)

@@ -7,6 +7,7 @@ from torch import nn
 
 from edgewise.console import say
 from edgewise.experiment import Experiment
+from edgewise.networks.resnet import unread
 from edgewise.plan import Plan
 from edgewise.run import environment
 from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, choose
@@ -14,7 +15,7 @@ from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, ch
 
 def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.device) -> Arithmetic:
     """The fastest arithmetic among those that the experiment leaves open, by training steps on a plan's own batch."""
-    wanted = experiment.plan
+    experiment, wanted = unread(experiment), experiment.plan
     threads = wanted.threads if wanted.threads != "auto" else environment.cores()
     half: Precision = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
     precisions: list[Precision] = ["fp32", half] if wanted.precision == "auto" else [wanted.precision]
@@ -25,7 +26,7 @@ def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.dev
     fewer = [threads, max(threads // 2, 1)] if wanted.threads == "auto" and device.type == "cpu" else [threads]
     if len(options) > 1 or fewer[0] != fewer[-1]:
         say("measuring which arithmetic trains fastest on this machine")
-    image = torch.zeros((plan.batch, len(plan.intensity), *plan.patch), device=device)
+    image = torch.zeros((plan.batch, len(plan.intensity), *experiment.method.seen(plan.patch)), device=device)
 
     def build() -> nn.Module:
         return experiment.network.build(plan.topology(classes))

@@ -69,6 +69,7 @@ class Evaluation:
         definitions: whose the metrics are.
         failures: why a case could not be scored as it is, by its id.
         warnings: what else is to be known of the predictions, by case.
+        localisation: how well a two-stage network located the objects; empty for all others.
     """
 
     rows: tuple[Row, ...]
@@ -76,11 +77,13 @@ class Evaluation:
     definitions: Definitions
     failures: Mapping[str, str]
     warnings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    localisation: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self, policy: Policy = "worst") -> dict[str, Any]:
         """Aggregates, definitions, failures and warnings, ready for JSON."""
         said = {"failures": dict(self.failures), "warnings": dict(self.warnings)}
-        return summarise(self.rows, self.definitions, policy) | said
+        located = {"localisation": dict(self.localisation)} if self.localisation else {}
+        return summarise(self.rows, self.definitions, policy) | said | located
 
     def write(self, table: Path, lesions: Path, summary: Path, policy: Policy = "worst") -> None:
         """Write the table of cases (the ending chooses its format), the table of lesions, and the summary as JSON."""

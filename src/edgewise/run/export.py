@@ -20,6 +20,7 @@ from edgewise.console import say
 from edgewise.errors import OutputError
 from edgewise.experiment import digest, dump
 from edgewise.files import atomic, output_folder, write_json
+from edgewise.inference.two_stage import TwoStage
 from edgewise.run.folder import RunFolder
 from edgewise.run.trained import Trained, load
 from edgewise.training.arithmetic import Arithmetic
@@ -64,11 +65,17 @@ def export(run: Path, out: Path) -> Path:
         `out`; beside it lies the same name with the ending `.json`.
 
     Raises:
-        OutputError: `out` has another ending, cannot be written, or differs from the network; a package is missing.
+        OutputError: `out` has another ending, cannot be written, or differs from the network; a package is missing;
+            the run has a network of two stages.
         RunError: `run` is no run, or has no checkpoint.
     """
     form = _format(out)
     trained = load(RunFolder(path=run))
+    if isinstance(trained.network, TwoStage):
+        raise OutputError(
+            f"{run} holds a network of two stages ({trained.experiment.method.kind}), which looks at whole images and "
+            "at as many regions as it finds: no file of one fixed computation. Use `edgewise predict`."
+        )
     patch = (len(trained.channels), *trained.plan.patch)
     network = Arithmetic(memory_format="contiguous", threads=1).placed(
         trained.network, torch.device("cpu"), trained.plan.dimensions

@@ -15,12 +15,13 @@ from edgewise.data.prepare import Preparation, PreparedSet, prepare
 from edgewise.data.splits import Split
 from edgewise.experiment import Experiment, Fixed, Folds, dump
 from edgewise.files import write_json
+from edgewise.networks.resnet import described, encoders
 from edgewise.plan import Plan
 from edgewise.run import environment
 from edgewise.run.arithmetic import measured
 from edgewise.run.folder import RunFolder, write_yaml
-from edgewise.run.trained import evaluate_run, finish
 from edgewise.run.trainer import Trainer
+from edgewise.run.validate import evaluate_run, finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,9 @@ def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resu
     machine = environment.machine()
     plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine, dataset.classes)
     experiment.method.require(experiment.network, plan.topology(len(dataset.classes)))
+    for encoder in encoders(experiment):
+        if encoder.weights != "random":
+            say(described(encoder, len(dataset.channels), plan.dimensions))
     return replace(plan, arithmetic=measured(experiment, plan, len(dataset.classes), environment.device()))
 
 

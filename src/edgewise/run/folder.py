@@ -82,6 +82,16 @@ class RunFolder:
         return self.path / "lesions.csv"
 
     @property
+    def located(self) -> Path:
+        """Objects and the regions that a two-stage network found for them."""
+        return self.path / "localisation.csv"
+
+    @property
+    def heat(self) -> Path:
+        """Heatmaps of the locator of a two-stage network, in per cent."""
+        return self.path / "localisation"
+
+    @property
     def summary(self) -> Path:
         """Aggregated metrics with their definitions."""
         return self.path / "summary.json"

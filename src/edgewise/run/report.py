@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from edgewise.compare.ranks import rankings
 from edgewise.compare.runs import Refusal, Results, compared
 from edgewise.data import layouts
@@ -18,6 +20,7 @@ from edgewise.report.methods import methods
 from edgewise.report.page import told_apart, write
 from edgewise.report.records import PanelCase, RunRecord, read_run
 from edgewise.run.folder import RunFolder, runs_in
+from edgewise.types import Field
 
 
 def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
@@ -31,7 +34,7 @@ def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
         RunError: a folder is no run and holds none.
     """
     folders = list(dict.fromkeys(folder for path in runs for folder in runs_in(path)))
-    records = told_apart([read_run(folder, _loader(RunFolder(path=folder))) for folder in folders])
+    records = told_apart([_read(RunFolder(path=folder)) for folder in folders])
     target = runs[0] / "report.html" if out == "run" else out
     results, unread = grouped(records)
     found = compared(results)
@@ -62,6 +65,23 @@ def _pooled(name: str, seeds: Sequence[Results]) -> list[Results]:
     if len(rows) < len(seeds) or any(each.definitions != seeds[0].definitions for each in seeds):
         return list(seeds)
     return [replace(seeds[0], name=name, rows=rows, groups=groups)] if seeds else []
+
+
+def _read(folder: RunFolder) -> RunRecord:
+    return read_run(folder.path, _loader(folder), _heats(folder))
+
+
+def _heats(folder: RunFolder) -> Callable[[str], Field]:
+    """Gives the heatmap of a case, as a share of 1; of no voxel where there is none."""
+    maps, _ = by_id(folder.heat)
+
+    def heat(name: str) -> Field:
+        if name not in maps:
+            return np.zeros((0, 0, 0), np.float32)
+        percent: Field = read_case(CaseFiles(id=name, images=(maps[name],))).image[0]
+        return percent / 100
+
+    return heat
 
 
 def _loader(folder: RunFolder) -> Callable[[str], PanelCase]:

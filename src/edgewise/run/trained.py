@@ -1,6 +1,6 @@
-"""A trained run: load its network, predict images with it, evaluate it on its validation cases."""
+"""A trained run: load its network, and predict images with it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,19 +9,42 @@ from torch import nn
 
 from edgewise import experiment_file
 from edgewise.console import advancing, progress, say
-from edgewise.data import layouts
-from edgewise.data.case import Case, CaseFiles, Dataset
+from edgewise.data.case import Case, CaseFiles
 from edgewise.data.images import read_case, write_labels
-from edgewise.data.transform import restore, transform
+from edgewise.data.transform import Prepared, restore, transform
 from edgewise.data.volumes import suffix_of
 from edgewise.errors import EdgewiseError, OutputError, RunError
 from edgewise.experiment import Experiment
+from edgewise.inference.apply import applied
 from edgewise.inference.postprocess import Mended, postprocess
-from edgewise.inference.sliding import Window, probabilities
+from edgewise.inference.prediction import Prediction
+from edgewise.inference.sliding import Window
+from edgewise.networks.resnet import unread
 from edgewise.plan import Plan
 from edgewise.run import environment
-from edgewise.run.folder import Journal, RunFolder
+from edgewise.run.folder import RunFolder
 from edgewise.training import checkpoint
+
+NOTHING = "no region was found in it: the mask is empty"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """A case that was predicted, and what led there.
+
+    Attributes:
+        files: where it lies.
+        case: as it was read.
+        prepared: what the network saw.
+        prediction: what it answered.
+        mended: the labels, post-processed, and what a user must know of them.
+    """
+
+    files: CaseFiles
+    case: Case
+    prepared: Prepared
+    prediction: Prediction
+    mended: Mended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +69,9 @@ class Trained:
 
     def predict(self, case: Case) -> Mended:
         """The most probable class of each voxel, post-processed, on the case's canonical grid: (x, y, z) uint8."""
+        return self._look(case)[2]
+
+    def _look(self, case: Case) -> tuple[Prepared, Prediction, Mended]:
         prepared = transform(case, self.plan.preparation())
         window = Window(
             patch=self.plan.patch,
@@ -54,24 +80,27 @@ class Trained:
             device=self.device,
             mirrored=self.experiment.augmentation.mirrored(self.plan.dimensions),
         )
-        p = probabilities(self.network, prepared.image, window, self.experiment.inference)
-        labels = restore(p, prepared.undo)
+        found = applied(self.network, prepared.image, window, self.experiment.inference)
+        labels = restore(found.probabilities, prepared.undo)
         mended = postprocess(labels, case.spacing, self.classes, self.experiment.postprocessing)
-        return replace(mended, warnings=(*prepared.notes, *mended.warnings))
+        blank = (NOTHING,) if found.blank else ()
+        mended = replace(mended, warnings=(*prepared.notes, *blank, *mended.warnings))
+        return prepared, found, mended
 
-    def predict_file(self, files: CaseFiles, target: Path) -> tuple[str, ...]:
+    def predict_file(self, files: CaseFiles, target: Path) -> Look:
         """Predict one image and write the mask on the image's own grid.
 
-        Returns:
-            Warnings of the preparation and the post-processing.
+        Args:
+            files: the image; its reference, if it comes with one, changes nothing.
+            target: the mask.
 
         Raises:
             DataError: the image cannot be read, or does not have the channels the network was trained on.
         """
-        case = read_case(CaseFiles(id=files.id, images=files.images))
-        mended = self.predict(case)
+        case = read_case(files)
+        prepared, prediction, mended = self._look(case)
         write_labels(target, mended.labels, case.grid)
-        return mended.warnings
+        return Look(files=files, case=case, prepared=prepared, prediction=prediction, mended=mended)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +133,8 @@ def load(folder: RunFolder) -> Trained:
     experiment.postprocessing.kept(dataset["classes"])
     device = environment.device()
     content = checkpoint.load(folder.best, device)
-    network = experiment.method.predictor(experiment.network, plan.topology(len(dataset["classes"])))
+    built = unread(experiment)  # its weights come from the checkpoint
+    network = built.method.predictor(built.network, plan.topology(len(dataset["classes"])))
     network.load_state_dict(content["network"])
     return Trained(
         experiment=experiment,
@@ -116,16 +146,26 @@ def load(folder: RunFolder) -> Trained:
     )
 
 
-def predict_all(trained: Trained, files: tuple[CaseFiles, ...], out: Path) -> Predicted:
-    """Predict many images, and say what the post-processing warns of; a failing image does not stop the others."""
+def predict_all(
+    trained: Trained, files: tuple[CaseFiles, ...], out: Path, watch: Callable[[Look], None] = lambda _: None
+) -> Predicted:
+    """Predict many images, and say what there is to be warned of; a failing image does not stop the others.
+
+    Args:
+        trained: predicts.
+        files: the images.
+        out: folder of the masks.
+        watch: sees every case that was predicted.
+    """
     failures: dict[str, str] = {}
     warnings: dict[str, tuple[str, ...]] = {}
     with progress("predicting") as report, trained.plan.arithmetic.applied():
         for i, case in enumerate(files):
             try:
-                found = trained.predict_file(case, out / f"{case.id}{ending(case)}")
-                if found:
-                    warnings[case.id] = found
+                look = trained.predict_file(case, out / f"{case.id}{ending(case)}")
+                watch(look)
+                if look.mended.warnings:
+                    warnings[case.id] = look.mended.warnings
             except OutputError:  # the next case could not be written either
                 raise
             except EdgewiseError as error:
@@ -137,50 +177,6 @@ def predict_all(trained: Trained, files: tuple[CaseFiles, ...], out: Path) -> Pr
 
 
 def ending(files: CaseFiles) -> str:
-    """The file ending of a prediction: that of the image, but one file where the image takes two."""
+    """The file ending of a prediction: that of the image, but one file for two, and NIfTI for a DICOM series."""
     suffix = suffix_of(files.images[0])
-    return ".mha" if suffix == ".mhd" else suffix
-
-
-def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
-    """Predict the validation cases with the best checkpoint, and write metrics, summary and curves.
-
-    Returns:
-        What went wrong, by case id; a case without prediction is scored as an empty mask.
-    """
-    from edgewise.metrics.presets import named
-    from edgewise.report.figures import curves
-    from edgewise.report.records import read_run
-    from edgewise.run.evaluate import evaluate_pairs
-
-    trained = load(folder)
-    chosen = set(folder.mapping(folder.dataset)["validation"])
-    cases = tuple(case for case in dataset.cases if case.id in chosen)
-    predicted = predict_all(trained, cases, folder.predictions)
-    failures = predicted.failures
-    references = {case.id: case.label for case in cases if case.label is not None}
-    found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
-    result = evaluate_pairs(references, found, trained.classes, named("default"))
-    result = replace(result, failures={**result.failures, **failures}, warnings=predicted.warnings)
-    result.write(folder.metrics, folder.lesions, folder.summary)
-    journal = Journal(folder.journal)
-    for case, texts in predicted.warnings.items():
-        journal.note(f"{case}: {'; '.join(texts)}")
-    for case, text in result.failures.items():
-        journal.failure(case, text)
-    curves([read_run(folder.path)], folder.curves)
-    return result.failures
-
-
-def finish(folder: RunFolder, data: Path) -> Mapping[str, str]:
-    """What is left to do for a run whose training has ended: nothing, or its evaluation.
-
-    Returns:
-        What went wrong, by case id.
-    """
-    if not folder.curves.exists():
-        say(f"{folder.path} is trained to its end; what is missing is its evaluation")
-        return evaluate_run(folder, layouts.detect(data))
-    say(f"{folder.path} is finished: there is nothing left to do")
-    failures: Mapping[str, str] = folder.mapping(folder.summary).get("failures", {})
-    return failures
+    return {".mhd": ".mha", "": ".nii.gz"}.get(suffix, suffix)

@@ -15,7 +15,9 @@ from edgewise.data.prepare import PreparedSet
 from edgewise.data.splits import Split
 from edgewise.errors import DivergedError, RunError
 from edgewise.experiment import Experiment, digest
-from edgewise.inference.sliding import Inference, Window, probabilities
+from edgewise.inference.apply import applied
+from edgewise.inference.sliding import Inference, Window
+from edgewise.networks.resnet import unread
 from edgewise.plan import Plan
 from edgewise.run import environment, groundwork
 from edgewise.run.folder import Journal, RunFolder
@@ -38,6 +40,7 @@ def setting(experiment: Experiment, plan: Plan, classes: int, device: torch.devi
         optimiser=training.optimiser,
         schedule=training.schedule,
         steps=training.steps,
+        seed=experiment.seed,
         epoch=training.epoch,
         clip=training.clip,
         average=training.average,
@@ -62,18 +65,20 @@ class Trainer:
         self.split, self.prepared, self.folder = split, prepared, folder
         self.device = environment.device()
         self.progress = Progress()
-        self.setting = setting(experiment, plan, len(dataset.classes), self.device)
 
     def train(self, *, resume: bool) -> None:
         """Train to the end, writing journal and checkpoints."""
-        method = self.experiment.method
+        # What an encoder once started from may be gone, and is no longer needed.
+        begun = resume and self.folder.last.exists()
+        experiment = unread(self.experiment) if begun else self.experiment
+        method, self.setting = experiment.method, setting(experiment, self.plan, self._classes, self.device)
         checkpoint.seed_everything(self.experiment.seed)
         laid = groundwork.lay(method.groundwork(self.setting), self._masks(), self.folder, digest(self.experiment))
         checkpoint.seed_everything(self.experiment.seed)  # whatever the groundwork has drawn
         self.learner = method.learner(self.setting, laid)
         journal = Journal(self.folder.journal)
         if resume:
-            if self.folder.last.exists():
+            if begun:
                 self._restore()
             journal.back_to(self.progress.step)
             journal.note(f"resumed at step {self.progress.step}")
@@ -87,6 +92,10 @@ class Trainer:
                 text = f"{error} {self._left()}"
                 journal.note(text)
                 raise DivergedError(text) from error
+
+    @property
+    def _classes(self) -> int:
+        return len(self.dataset.classes)
 
     def _left(self) -> str:
         """What a training that diverged leaves behind, and what to do."""
@@ -133,7 +142,7 @@ class Trainer:
             patches=self._patches,
             cases=self.prepared,
             validation=self.split.validation,
-            classes=len(self.dataset.classes),
+            classes=self._classes,
             workers=self._workers,
             arithmetic=self.plan.arithmetic,
             device=self.device,
@@ -141,13 +150,13 @@ class Trainer:
 
     def _validate(self, network: nn.Module) -> Mapping[str, float]:
         """Mean Dice by class over the validation cases, on the prepared grid, without mirroring."""
-        classes = len(self.dataset.classes)
+        classes = self._classes
         window = Window(patch=self.plan.patch, classes=classes, arithmetic=self.plan.arithmetic, device=self.device)
         quick = Inference(overlap=0.5, mirror=False, windows=self.experiment.inference.windows)
         table = []
         for name in self.split.validation:
             case = self.prepared.load(name)
-            p = probabilities(network, case.image, window, quick)
+            p = applied(network, case.image, window, quick).probabilities
             if not np.isfinite(p).all():  # finite weights may be large enough for that
                 raise DivergedError(f"the prediction of the validation case {name} became nan")
             predicted = p.argmax(0).astype(np.uint8)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -26,8 +26,22 @@ SMALLEST_SCALE = 2.0**-14
 """Of a gradient in float16: its smallest normal number."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A part of a training step: one objective, and what moves to lower it.
+
+    Attributes:
+        objective: what is minimised; one without any gradient (an image without objects, say) moves nothing.
+        over: names of the parts of the trained module that move, such as `locate`; each has its own optimiser, and
+            `""` is the whole module.
+    """
+
+    objective: Objective
+    over: tuple[str, ...] = ("",)
+
+
 class Descent:
-    """Minimises one objective over the weights of one module; predicts with a moving average of a part of it.
+    """Minimises objectives in turns over the weights of one module; predicts with a moving average of a part of it.
 
     The average follows the weights closely at first and slowly later: its decay is min(average, (1 + n) / (10 + n))
     after n steps (Polyak and Juditsky 1992, doi:10.1137/0330046).
@@ -35,7 +49,7 @@ class Descent:
     Args:
         setting: optimiser, schedule, arithmetic, device.
         module: everything that is trained.
-        objective: what is minimised.
+        turns: what is minimised, one after the other in every step.
         part: the part of `module` that predicts; it shares the weights.
     """
 
@@ -43,42 +57,55 @@ class Descent:
         self,
         setting: Setting,
         module: nn.Module,
-        objective: Objective,
+        turns: Sequence[Turn],
         part: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
-        self._setting, self._objective = setting, objective
+        self._setting, self._turns = setting, turns
         self._module = setting.arithmetic.placed(module, setting.device, setting.topology.dims).train()
         self._part = part(self._module)
         self._average = deepcopy(self._part).eval().requires_grad_(requires_grad=False)
-        self._trained = [each for each in self._module.parameters() if each.requires_grad]
-        self._judged = [*self._trained, *(each for each in self._module.buffers() if each.is_floating_point())]
-        self._optimiser = setting.optimiser.build(self._trained)
-        self._rate = Rate(self._optimiser, setting.schedule, setting.steps)
+        names = dict.fromkeys(name for turn in turns for name in turn.over)
+        self._moving = {name: _Moving(self._module.get_submodule(name), setting) for name in names}
+        self._judged = [
+            *(weight for each in self._moving.values() for weight in each.weights),
+            *(each for each in self._module.buffers() if each.is_floating_point()),
+        ]
         self._scaler = torch.GradScaler(setting.device.type, enabled=setting.arithmetic.precision == "fp16")
         self.rate = 0.0
 
     def step(self, batch: Batch, step: int) -> float:
-        """Learn from one batch; return the loss.
+        """Learn from one batch; return the loss, the sum over the turns.
 
         Raises:
             DivergedError: the loss, the gradient or a weight is not finite. With float16 an infinite gradient is
                 normal: the step is left out and the gradient scaled down, until it is as small as float16 can be.
         """
-        self.rate = self._rate.at(step)
-        loss = self._objective(self._module, batch.to(self._setting.device), step)
-        self._optimiser.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self._scaler.unscale_(self._optimiser)
-        norm = clip_grad_norm_(self._trained, self._setting.clip)
-        self._scaler.step(self._optimiser)
-        self._scaler.update()
-        value = self._finite(loss, norm)
+        self.rate, *_ = [each.rate.at(step) for each in self._moving.values()]
+        batch = batch.to(self._setting.device)
+        taken = [self._take(turn, batch, step) for turn in self._turns]
+        losses, norms = zip(*taken, strict=True)
+        value = self._finite(torch.stack(losses).sum(), torch.stack(norms).sum())
         self._follow(step)
         return value
 
+    def _take(self, turn: Turn, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Take one turn; the loss, and the norm of its gradient."""
+        loss = turn.objective(self._module, batch, step)
+        norm = torch.zeros((), device=loss.device)
+        if loss.requires_grad:
+            self._module.zero_grad(set_to_none=True)
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            for each in (self._moving[name] for name in turn.over):
+                self._scaler.unscale_(each.optimiser)
+                norm = norm + clip_grad_norm_(each.weights, self._setting.clip)
+                self._scaler.step(each.optimiser)
+            self._scaler.update()
+        return loss.detach().float(), norm.float()
+
     def observe(self, score: float) -> None:
         """Take note of a validation score (higher is better)."""
-        self._rate.observe(score)
+        for each in self._moving.values():
+            each.rate.observe(score)
 
     @property
     def predictor(self) -> nn.Module:
@@ -90,8 +117,8 @@ class Descent:
         return {
             "network": self._module.state_dict(),
             "average": self._average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "rate": self._rate.state(),
+            "optimiser": {name: each.optimiser.state_dict() for name, each in self._moving.items()},
+            "rate": {name: each.rate.state() for name, each in self._moving.items()},
             "scaler": self._scaler.state_dict(),
         }
 
@@ -99,8 +126,9 @@ class Descent:
         """Go on from `state`."""
         self._module.load_state_dict(state["network"])
         self._average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._rate.restore(state["rate"])
+        for name, each in self._moving.items():
+            each.optimiser.load_state_dict(state["optimiser"][name])
+            each.rate.restore(state["rate"][name])
         self._scaler.load_state_dict(state["scaler"])
 
     @torch.no_grad()
@@ -126,6 +154,15 @@ class Descent:
         torch._foreach_lerp_(mean, now, 1 - decay)
         for old, new in zip(self._average.buffers(), self._part.buffers(), strict=True):
             old.copy_(new)
+
+
+class _Moving:
+    """Weights that move together: their optimiser and its rate."""
+
+    def __init__(self, module: nn.Module, setting: Setting) -> None:
+        self.weights = [each for each in module.parameters() if each.requires_grad]
+        self.optimiser = setting.optimiser.build(self.weights)
+        self.rate = Rate(self.optimiser, setting.schedule, setting.steps)
 
 
 def outputs_of(network: nn.Module, image: Tensor, setting: Setting) -> Sequence[Tensor]:

@@ -26,6 +26,7 @@ class Setting:
         optimiser: which optimiser, and how fast.
         schedule: how its rate changes.
         steps: training steps in all.
+        seed: what is drawn at a step follows from it and the number of the step.
         epoch: training steps that a loss's schedules call an epoch.
         clip: gradient norms are scaled down to this.
         average: decay of the moving average of the weights; 0 uses the last weights.
@@ -40,6 +41,7 @@ class Setting:
     optimiser: AnyOptimiser
     schedule: AnySchedule
     steps: int
+    seed: int
     epoch: int
     clip: float
     average: float
