@@ -100,7 +100,7 @@ def predict(run: Path, images: Annotated[list[Path], Parameter(negative=())], *,
 
     Args:
         run: run folder made by `edgewise fit`.
-        images: image files, or folders of them.
+        images: image files, folders of DICOM slices, or folders of both.
         out: folder for the masks.
     """
     from edgewise.run.predict import predict as work
