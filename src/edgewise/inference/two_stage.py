@@ -1,7 +1,7 @@
 """Locate, then segment: prediction by a network that looks at whole images, and one that looks at regions of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,6 +33,36 @@ class Candidate:
     box: Box
     kind: int
     score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A region of one image of a batch.
+
+    Attributes:
+        index: of the image.
+        found: what was found there.
+        roi: the region, in voxels.
+    """
+
+    index: int
+    found: Candidate
+    roi: Box
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What a segmentation network says of a region.
+
+    Attributes:
+        index: of the image.
+        where: the voxels.
+        probabilities: (C, *part) of the classes, float32.
+    """
+
+    index: int
+    where: tuple[slice, ...]
+    probabilities: Tensor
 
 
 class Locator(ABC, nn.Module):
@@ -81,42 +111,42 @@ class TwoStage(nn.Module):
     @override
     def forward(self, image: Tensor) -> Tensor:
         """Logarithms of the class probabilities (N, C, *space) of patches: logits, as of any other network."""
-        found, _ = self.locate.find(image)
         patch = tuple(image.shape[2:])
-        canvas, _ = self.fill(image, found, patch, 1, lambda cut: self.segment(cut).float().softmax(1))
+        canvas = torch.zeros(len(image), self.classes, *patch, dtype=torch.float16, device=image.device)
+        canvas[:, 0] = 1
+        places = self.places(self.locate.find(image)[0], patch)
+        for answer in self.answers(image, places, patch, 1, lambda cut: self.segment(cut).float().softmax(1)):
+            pasted(canvas[answer.index], answer.where, answer.probabilities)
         return canvas.float().clamp(min=1e-4).log()
 
-    def fill(
-        self, image: Tensor, found: Sequence[Sequence[Candidate]], patch: Shape, batch: int, run: Run
-    ) -> tuple[Tensor, list[list[Box]]]:
-        """Segment the regions of images.
+    def places(self, found: Sequence[Sequence[Candidate]], space: Shape) -> list[Place]:
+        """The regions around the boxes that were found in each image."""
+        return [
+            Place(index=n, found=each, roi=self.transfer.roi(each.box, space))
+            for n, row in enumerate(found)
+            for each in row
+        ]
+
+    def answers(self, image: Tensor, places: Sequence[Place], patch: Shape, batch: int, run: Run) -> Iterator[Answer]:
+        """Segment regions of images.
 
         Args:
             image: (N, K, *space).
-            found: the boxes of each.
+            places: the regions.
             patch: size of a training patch.
             batch: regions in a batch.
             run: segments.
-
-        Returns:
-            Class probabilities (N, C, *space) float16, background where no region lies; the regions of each image.
         """
         space = tuple(image.shape[2:])
-        canvas = torch.zeros(len(image), self.classes, *space, dtype=torch.float16, device=image.device)
-        canvas[:, 0] = 1
-        rois = [[self.transfer.roi(each.box, space) for each in row] for row in found]
-        todo = [
-            (n, each.kind, roi)
-            for n, (row, places) in enumerate(zip(found, rois, strict=True))
-            for each, roi in zip(row, places, strict=True)
-        ]
-        for part in chunks(todo, batch):
-            cuts = [self.transfer.cut(image[n : n + 1], roi, patch, self.multiple) for n, _, roi in part]
+        for part in chunks(places, batch):
+            cuts = [
+                self.transfer.cut(image[each.index : each.index + 1], each.roi, patch, self.multiple) for each in part
+            ]
             alike = all(cut.shape == cuts[0].shape for cut in cuts)
-            answers = torch.split(run(torch.cat(cuts)), 1) if alike else [run(cut) for cut in cuts]
-            for (n, kind, roi), p in zip(part, answers, strict=True):
-                pasted(canvas[n], *self.transfer.place(self._asked(p[0], kind), roi, space))
-        return canvas, rois
+            maps = torch.split(run(torch.cat(cuts)), 1) if alike else [run(cut) for cut in cuts]
+            for each, p in zip(part, maps, strict=True):
+                where, inside = self.transfer.place(self._asked(p[0], each.found.kind), each.roi, space)
+                yield Answer(index=each.index, where=where, probabilities=inside)
 
     def _asked(self, p: Tensor, kind: int) -> Tensor:
         """Class probabilities (C, *size) of a region, where only the class of its object and the background can be."""
@@ -142,7 +172,9 @@ def located(network: TwoStage, image: NDArray[np.float32], window: Window, setti
     """
     flat = len(window.patch) < image.ndim - 1
     depth = image.shape[1]
-    canvas = np.zeros((window.classes, *image.shape[1:]), np.float16)
+    # Not on the window's device: only the regions have to be brought back from there.
+    canvas = torch.zeros(window.classes, *image.shape[1:], dtype=torch.float16)
+    canvas[0] = 1
     regions: list[Region] = []
     warmth = []
 
@@ -152,24 +184,28 @@ def located(network: TwoStage, image: NDArray[np.float32], window: Window, setti
     with torch.inference_mode(), window.arithmetic.applied():
         for start in range(0, depth, settings.windows) if flat else (0,):
             stop = min(start + settings.windows, depth) if flat else depth
-            part = torch.from_numpy(np.array(image[:, start:stop], np.float32)).to(window.device)
-            seen = part.movedim(0, 1) if flat else part[None]
+            # Copied only where it is not to be written, as a memory map is, or not in order: torch wants both.
+            part = torch.from_numpy(np.require(image[:, start:stop], np.float32, ["C", "W"])).to(window.device)
+            seen, rows = (
+                (part.movedim(0, 1), canvas[:, start:stop].movedim(1, 0)) if flat else (part[None], canvas[None])
+            )
             with window.arithmetic.autocast(window.device):
                 found, heat = network.locate.find(window.arithmetic.arrange(seen))
-            filled, rois = network.fill(seen, found, window.patch, settings.windows, run)
-            canvas[:, start:stop] = (filled.movedim(0, 1) if flat else filled[0]).cpu().numpy()
+            places = network.places(found, tuple(seen.shape[2:]))
+            for answer in network.answers(seen, places, window.patch, settings.windows, run):
+                pasted(rows[answer.index], answer.where, answer.probabilities.cpu())
             warmth.append((heat if flat else heat[0]).half().cpu().numpy())
-            for n, (row, places) in enumerate(zip(found, rois, strict=True)):
-                regions += [_region(each, roi, start + n, flat) for each, roi in zip(row, places, strict=True)]
+            regions += [_region(each, start, flat) for each in places]
     step = (1, *network.locate.step) if flat else network.locate.step
     # Slices are stacked; a volume's heatmap is there at once.
     whole = Heat(values=np.concatenate(warmth), step=step)
-    return Prediction(probabilities=canvas, regions=tuple(regions), heat=whole)
+    return Prediction(probabilities=canvas.numpy(), regions=tuple(regions), heat=whole)
 
 
-def _region(found: Candidate, roi: Box, index: int, flat: bool) -> Region:
+def _region(place: Place, start: int, flat: bool) -> Region:
     def volume(box: Box) -> Box:
-        dims = len(box) // 2
+        dims, index = len(box) // 2, start + place.index
         return (index - 0.5, *box[:dims], index + 0.5, *box[dims:]) if flat else box
 
-    return Region(box=volume(found.box), roi=volume(roi), kind=found.kind, score=found.score)
+    found = place.found
+    return Region(box=volume(found.box), roi=volume(place.roi), kind=found.kind, score=found.score)
