@@ -6,7 +6,7 @@ SOURCES := src tests benchmarks docs
 DATA ?= ../shared/data/hippocampus
 MASK ?= $(DATA)/labelsTr/hippocampus_001.nii.gz
 
-.PHONY: help setup demo demo-short test test-slow check format gallery reference bench bench-prepare bench-maps bench-losses bench-metrics bench-methods bench-prediction bench-train clean
+.PHONY: help setup demo demo-short test test-slow check format gallery reference bench bench-prepare bench-maps bench-losses bench-metrics bench-methods bench-prediction bench-regions bench-train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,7 +54,7 @@ reference: setup  ## write docs/reference/losses.md and maps.md from the catalog
 	$(BIN)/python docs/components.py
 	$(BIN)/python docs/definitions.py
 
-bench: bench-prepare bench-maps bench-losses bench-metrics bench-methods bench-prediction bench-train  ## all benchmarks
+bench: bench-prepare bench-maps bench-losses bench-metrics bench-methods bench-prediction bench-regions bench-train  ## all benchmarks
 
 bench-prepare: $(VENV)/.tested  ## resampling against SciPy, scikit-image and MONAI
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
@@ -74,6 +74,9 @@ bench-prediction: $(VENV)/.installed  ## prediction with and without what only t
 
 bench-methods: $(VENV)/.installed  ## training steps with LR-Net against those without
 	$(BIN)/python benchmarks/methods.py
+
+bench-regions: $(VENV)/.installed  ## prediction by L-SNet against sliding the same network; trains both first
+	$(BIN)/python benchmarks/regions.py
 
 bench-train: $(VENV)/.installed .venv-bench/.installed  ## preparation, training and prediction against nnU-Net v2, with DATA=FOLDER
 	$(BIN)/python benchmarks/train.py --data $(DATA)

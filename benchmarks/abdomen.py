@@ -70,10 +70,9 @@ class Body:
         return Ellipsoid(centre=(0.0, self.centre[0] + 0.62 * self.radii[0], self.centre[1]), radii=(1e9, 24.0, 20.0))
 
     def holds(self, blob: Ellipsoid) -> bool:
-        away = [
-            (abs(x - c) + r) / own for x, c, r, own in zip(blob.centre[1:], self.centre, blob.radii[1:], self.radii)
-        ]
-        return math.hypot(*away) < 1 and not blob.meets(self.spine)
+        """Whether a blob lies inside as a whole, away from the spine."""
+        sides = zip(blob.centre[1:], self.centre, blob.radii[1:], self.radii, strict=True)
+        return math.hypot(*((abs(x - c) + r) / own for x, c, r, own in sides)) < 1 and not blob.meets(self.spine)
 
 
 def whole(shape: Shape, organs: int = 1, volume: float = 1.0, seed: int = 0) -> Scene:

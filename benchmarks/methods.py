@@ -76,7 +76,7 @@ class Bench:
             optimiser=Adam(),
             schedule=Plateau(),
             seed=0,
-        steps=1000,
+            steps=1000,
             epoch=250,
             clip=12.0,
             average=0.999,

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgewise.compare.statistics import mean_interval, paired
 from edgewise.data import layouts
+from edgewise.data.batches import Batch
 from edgewise.data.images import read_case
 from edgewise.data.splits import group_of
 from edgewise.data.transform import transform
@@ -22,6 +23,7 @@ from edgewise.inference.sliding import Window
 from edgewise.inference.two_stage import TwoStage
 from edgewise.run.folder import RunFolder
 from edgewise.run.trained import Trained, load
+from edgewise.run.trainer import setting
 
 METRICS = ("dice_slices", "dice", "precision", "sensitivity")
 TIMED = 4
@@ -72,7 +74,7 @@ def multiply_adds(module: torch.nn.Module, image: torch.Tensor) -> float:
 
 
 def cost(run: Path, data: Path) -> str:
-    """One line: weights, multiply-adds of a patch and of a region, and seconds a case."""
+    """One line: weights, multiply-adds of a patch and of a region, seconds of a training step and of a prediction."""
     trained = load(RunFolder(path=run))
     patch = trained.plan.patch
     image = torch.zeros(1, len(trained.channels), *patch)
@@ -83,7 +85,26 @@ def cost(run: Path, data: Path) -> str:
         sums = f"{first:.2f} + {second:.2f} a region of that size"
     else:
         sums = f"{multiply_adds(trained.network, image):.2f}"
-    return f"| `{run.name}` | {weights:.2f} | {sums} | {seconds(trained, RunFolder(path=run), data):.2f} |"
+    took = seconds(trained, RunFolder(path=run), data)
+    return f"| `{run.name}` | {weights:.2f} | {sums} | {step(trained):.2f} | {took:.2f} |"
+
+
+def step(trained: Trained) -> float:
+    """Processor time of a training step on noise with a cube of each class: the least of some."""
+    plan, experiment = trained.plan, trained.experiment
+    chosen = setting(experiment, plan, len(trained.classes), torch.device("cpu"))
+    labels = torch.zeros(plan.batch, *plan.patch, dtype=torch.long)
+    for label in range(1, len(trained.classes)):
+        labels[(slice(None), *(slice(9 * label, 9 * label + 8) for _ in plan.patch))] = label
+    image = torch.randn(plan.batch, len(trained.channels), *plan.patch)
+    batch = Batch(image=image, labels=labels, cases=("noise",) * plan.batch)
+    learner = experiment.method.learner(chosen, {})
+    took = []
+    for number in range(6):
+        start = time.process_time()
+        learner.step(batch, number)
+        took.append(time.process_time() - start)
+    return min(took[1:])
 
 
 def seconds(trained: Trained, folder: RunFolder, data: Path) -> float:

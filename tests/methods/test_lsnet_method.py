@@ -172,6 +172,27 @@ def test_where_nothing_is_found_all_is_background_and_the_prediction_says_so(dim
 
 
 @DIMS
+def test_an_object_that_reaches_beyond_its_region_is_cut_and_the_share_that_is_left_is_told(dims):
+    """Boxes of 6 voxels with a margin of 2, for an object that fills an image of 40: see `contained`, too."""
+    from edgewise.detection.boxes import contained
+
+    image = np.random.default_rng(0).normal(size=(1, *(40,) * 3)).astype(np.float32)[:, : 1 if dims == 2 else 40]
+    network = two_stage(dims, 5.0)
+    found = applied(network, image, window(dims), Inference())
+    outside = np.ones(image.shape[1:], bool)
+    for region in found.regions:
+        low, high = (
+            np.clip(np.round(np.array(side) + 0.5).astype(int), 0, 40) for side in np.split(np.array(region.roi), 2)
+        )
+        outside[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = False
+    assert outside.any()
+    assert (found.probabilities[0][outside] == 1).all()
+    rois = np.array([region.roi for region in found.regions])
+    share = contained(np.ones(image.shape[1:], bool), rois)
+    assert share == pytest.approx(1 - outside.mean(), abs=0.02)
+
+
+@DIMS
 @pytest.mark.parametrize(
     "transfer", [Recalibration(margin=30.0), Recalibration(margin=0.0, size=(16,)), Crop()], ids=str
 )
