@@ -23,8 +23,8 @@ LOCATED = (
     ),
     (
         Metric(name="contained", title="Containment", unit="", better="higher"),
-        "Share of an object's voxels that lie in any region of its kind in its image (in its slice, in 2D), the margin of "
-        "the regions included; mean over the objects; what lies outside cannot be segmented",
+        "Share of an object's voxels that lie in any region of its kind in its image (in its slice, in 2D), the margin "
+        "of the regions included; mean over the objects; what lies outside cannot be segmented",
     ),
     (
         Metric(name="missed", title="Missed", unit="objects", better="lower"),
