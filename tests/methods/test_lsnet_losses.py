@@ -40,7 +40,7 @@ def moved(before, after, stage):
 
 @pytest.mark.parametrize(
     ("method", "dims"),
-    [(LSNet(), 2), (LSNet(), 3), (CoarseToFine(), 2)],
+    [(LSNet(), 2), (LSNet(), 3), pytest.param(CoarseToFine(), 2, marks=pytest.mark.slow)],
     ids=["lsnet 2d", "lsnet 3d", "coarse_to_fine 2d"],
 )
 def test_two_steps_are_finite_and_move_both_networks(method, loss, dims):
