@@ -17,7 +17,7 @@ RADII = (38.0, 49.7, 49.7)
 """Of an organ with 0.5 % of the voxels of 300 x 512 x 512."""
 BODY = 0.45
 """Radii of the body in the slice, in sides of a whole image."""
-BLOBS, BONES = 2e-6, 7e-7
+BLOBS, BONES = 3e-6, 1.5e-6
 """How many there are in a voxel."""
 
 Shape = tuple[int, int, int]

@@ -24,19 +24,23 @@ from edgewise.training.arithmetic import Arithmetic
 from edgewise.training.learner import Setting
 from edgewise.training.optimise import AdamW, Poly
 
-FULL, PART, SCENES = (300, 512, 512), (160, 224, 224), 16
-PATCH, FIELD, BATCH, MARGIN = (64, 96, 96), (128, 160, 160), 2, 8.0
+FULL, PART, SCENES = (300, 512, 512), (192, 288, 288), 20
+PATCH, FIELD, BATCH, MARGIN = (64, 96, 96), (128, 192, 192), 2, 8.0
 CPU = torch.device("cpu")
 NETWORK = ResidualUNet()
 TOPOLOGY = Topology(
     channels=1,
     classes=2,
-    strides=((1, 1, 1), *((2, 2, 2),) * 3),
+    strides=((2, 2, 2),) * 4,
     kernels=((3, 3, 3),) * 4,
-    widths=(8, 16, 32, 32),
+    widths=(16, 32, 32, 32),
 )
 LSNET = LSNet(
-    localisation=Localisation(network=LNet(encoder=Encoder(width=0.25, norm="instance"), features=16), shrink=4),
+    localisation=Localisation(
+        network=LNet(encoder=Encoder(width=0.25), features=16, kernel=7),
+        shrink=4,
+        sigma=1.5,
+    ),
     recalibration=Recalibration(margin=MARGIN, size=PATCH),
 )
 WAYS: dict[str, tuple[Method, Shape]] = {"sliding": (Supervised(), PATCH), "two stages": (LSNET, FIELD)}
@@ -68,7 +72,7 @@ def trained(method: Method, size: Shape, scenes: list[Scene], steps: int) -> nn.
         topology=TOPOLOGY,
         loss=equal(Dice(), CrossEntropy()),
         spacing=(1.0, 1.0, 1.0),
-        optimiser=AdamW(rate=3e-3),
+        optimiser=AdamW(rate=2e-3),
         schedule=Poly(warm_up=10),
         steps=steps,
         seed=0,

@@ -79,7 +79,7 @@ def test_a_frozen_network_does_not_move_by_a_bit(optimiser):
     assert before.keys() == after.keys()
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert all(weight.grad is None for weight in regression(learning).parameters())
-    trained = sum(len(group["params"]) for group in learning.state()["optimiser"]["param_groups"])
+    trained = sum(len(group["params"]) for group in learning.state()["optimiser"][""]["param_groups"])
     assert trained == len(list(learning._module.segment.parameters()))
 
 

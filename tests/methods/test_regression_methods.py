@@ -58,7 +58,7 @@ def test_there_is_no_weight_that_nothing_trains(method, supervised):
     learning = learner(method, setting(network=network))
     learning.step(batch(), 0)
     state = learning.state()
-    assert len(state["optimiser"]["state"]) == len(state["network"])
+    assert len(state["optimiser"][""]["state"]) == len(state["network"])
 
 
 def test_the_branch_is_gone_when_predicting():
