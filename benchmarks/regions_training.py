@@ -1,5 +1,6 @@
 """The two trainings behind `regions.py`: network S on patches, and as the second half of an L-SNet."""
 
+import hashlib
 from pathlib import Path
 
 import abdomen
@@ -48,11 +49,13 @@ WAYS: dict[str, tuple[Method, Shape]] = {"sliding": (Supervised(), PATCH), "two 
 
 
 def networks(steps: int, cache: Path) -> dict[str, nn.Module]:
-    """The module of each way, in evaluation mode; weights that lie in the cache are not trained again."""
+    """The module of each way, in evaluation mode; weights in the cache that this code made are not trained again."""
+    sources = [Path(path).read_bytes() for path in (__file__, abdomen.__file__)]
+    digest = hashlib.sha256(b"".join(sources)).hexdigest()[:8]
     scenes: list[Scene] = []
     found = {}
     for name, (method, size) in WAYS.items():
-        file = cache / f"{method.kind}-{steps}.pt"
+        file = cache / f"{method.kind}-{steps}-{digest}.pt"
         if not file.exists():
             scenes = scenes or [abdomen.part(PART, FULL, seed) for seed in range(SCENES)]
             cache.mkdir(parents=True, exist_ok=True)
