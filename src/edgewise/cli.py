@@ -4,20 +4,16 @@ Torch and all that needs it are imported inside the verbs, so that `--help` answ
 """
 
 import json
-import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from edgewise import __version__
-from edgewise.console import say
-from edgewise.errors import EdgewiseError
-
-DONE, SOME_FAILED, WRONG_INPUT = 0, 1, 2
+from edgewise.exits import DONE, WRONG_INPUT, exit_code, named
 
 app = App(
     name="edgewise",
@@ -91,7 +87,7 @@ def fit(
     chosen = load(located(experiment), set or ())
     failures = run(chosen if fold == "file" else with_fold(chosen, fold), place, resume=resume)
     print(out)
-    return _named(failures)
+    return named(failures)
 
 
 @app.command
@@ -107,7 +103,7 @@ def predict(run: Path, images: Annotated[list[Path], Parameter(negative=())], *,
 
     failures = work(run, images, out)
     print(out)
-    return _named(failures)
+    return named(failures)
 
 
 @app.command
@@ -146,7 +142,7 @@ def surfaces(
 
     failures = work(prediction, reference, out, chosen=of, ending=ending)
     print(out)
-    return _named(failures)
+    return named(failures)
 
 
 @app.command
@@ -187,7 +183,50 @@ def evaluate(
         workers=workers,
         output="json" if as_json else "table",
     )
-    return _named(work(predictions, references, out, wanted))
+    return named(work(predictions, references, out, wanted))
+
+
+@app.command
+def study(
+    file: Path,
+    *,
+    data: Path,
+    out: Path,
+    engine: str = "file",
+    cache: Path | Literal["default"] = "default",
+    dry_run: bool = False,
+) -> int:
+    """Train every row of a study for every fold and seed, compare them, and write one report.
+
+    The same command goes on after an interruption or a failure; parts that are done are never run again.
+
+    Args:
+        file: study file (YAML), or the name of one that `edgewise list experiments` shows.
+        data: dataset folder.
+        out: study folder to create, or to go on with.
+        engine: where to work: `local`, `slurm`, `ray`, or one with settings, such as `{kind: local, slots: 4}`;
+            "file" takes what the study says.
+        cache: where prepared volumes are kept; "default" is `$EDGEWISE_CACHE` or `~/.cache/edgewise`.
+        dry_run: only list the parts, with estimates of time and disk: a few steps of each row are tried.
+    """
+    from edgewise.run.fit import default_cache
+    from edgewise.study.file import engine_of
+    from edgewise.study.work import Workplace, forecast
+    from edgewise.study.work import study as work
+
+    place = Workplace(
+        data=data,
+        out=out,
+        cache=default_cache() if cache == "default" else cache,
+        command=shlex.join(["edgewise", *sys.argv[1:]]),
+    )
+    chosen = None if engine == "file" else engine_of(engine)
+    if dry_run:
+        forecast(file, place, chosen)
+        return DONE
+    failures = work(file, place, chosen)
+    print(out)
+    return named(failures)
 
 
 @app.command
@@ -293,27 +332,13 @@ def list_(
     return DONE
 
 
-def _named(failures: Mapping[str, str]) -> int:
-    """Name the cases that failed; return the exit code."""
-    for case, reason in sorted(failures.items()):
-        say(f"failed: {case}: {reason}")
-    return SOME_FAILED if failures else DONE
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; end the process with the verb's exit code."""
+    sys.exit(exit_code(lambda: _answer(arguments)))
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
     try:
-        code = app(arguments, result_action="return_value", exit_on_error=False, print_error=True)
-        sys.stdout.flush()
+        return int(app(arguments, result_action="return_value", exit_on_error=False, print_error=True))
     except CycloptsError:  # cyclopts has printed what is wrong with the command line
-        code = WRONG_INPUT
-    except EdgewiseError as error:
-        say(f"edgewise: {error}")
-        code = WRONG_INPUT
-    except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = DONE
-    except KeyboardInterrupt:
-        say("edgewise: interrupted. A training goes on with the same command and --resume.")
-        code = 130
-    sys.exit(code)
+        return WRONG_INPUT

@@ -39,3 +39,11 @@ class LogitsError(EdgewiseError, ValueError):
 
 class LabelError(EdgewiseError, ValueError):
     """Labels are not integers, or out of range."""
+
+
+class StudyError(EdgewiseError, ValueError):
+    """A study file contradicts itself, or its folder does not fit it."""
+
+
+class EngineError(EdgewiseError, ValueError):
+    """An engine is not installed, or cannot work here."""

@@ -216,3 +216,33 @@ def digest(experiment: Experiment) -> str:
 
     text = json.dumps(dump(experiment), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def identity(experiment: Experiment) -> str:
+    """Short name of what decides a run's numbers: equal for experiments that differ in name and claim only.
+
+    Settings that have their defaults do not count, so that a new setting in a later version changes no name.
+    """
+    import hashlib
+
+    own = {key: value for key, value in essence(experiment).items() if key not in {"name", "claim"}}
+    return hashlib.blake2b(json.dumps(own, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
+def essence(value: Any) -> Any:
+    """What differs from the defaults, as plain data."""
+    if dataclasses.is_dataclass(value):
+        own = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        usual = {each.name: _default(each) for each in dataclasses.fields(value)}
+        return {key: essence(each) for key, each in own.items() if key == "kind" or each != usual[key]}
+    if isinstance(value, Mapping):
+        return {str(key): essence(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [essence(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _default(setting: "dataclasses.Field[Any]") -> Any:
+    if setting.default_factory is not dataclasses.MISSING:
+        return setting.default_factory()
+    return setting.default

@@ -31,10 +31,20 @@ def load(path: Path, changes: Sequence[str] = ()) -> Experiment:
         ExperimentError: a file is missing or no YAML mapping, bases form a circle, or a key is misspelt or mistyped;
             the message names the key, and for a misspelt one the nearest right one.
     """
-    content = _content(path, ())
+    whole = content(path)
     for change in changes:
-        _change(content, change)
-    return parse(content, str(path))
+        _change(whole, change)
+    return parse(whole, str(path))
+
+
+def content(path: Path) -> dict[str, Any]:
+    """What an experiment file says, on top of what its bases say; see `load`. It is not checked yet."""
+    return _content(path, ())
+
+
+def on_top(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` over `base`, key by key, as `load` does; a mapping of another kind than the base's replaces it."""
+    return _on_top(dict(base), dict(own))
 
 
 def parse(content: dict[str, Any], where: str) -> Experiment:

@@ -222,7 +222,7 @@ class TestEnvironment:
 
     def test_the_plan_gets_part_of_the_memory(self):
         machine = environment.machine()
-        assert machine.cores == environment.cores()
+        assert machine.cores == cores()
         assert machine.memory_gb >= 0
         assert machine.gpu == torch.cuda.is_available()
 

@@ -5,18 +5,18 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from edgewise import machine
 from edgewise.console import say
 from edgewise.experiment import Experiment
 from edgewise.networks.resnet import unread
 from edgewise.plan import Plan
-from edgewise.run import environment
 from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, choose
 
 
 def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.device) -> Arithmetic:
     """The fastest arithmetic among those that the experiment leaves open, by training steps on a plan's own batch."""
     experiment, wanted = unread(experiment), experiment.plan
-    threads = wanted.threads if wanted.threads != "auto" else environment.cores()
+    threads = wanted.threads if wanted.threads != "auto" else machine.cores()
     half: Precision = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
     precisions: list[Precision] = ["fp32", half] if wanted.precision == "auto" else [wanted.precision]
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from edgewise import machine
 from edgewise.console import advancing, progress
 from edgewise.data import checks, layouts
-from edgewise.run import environment
 
 
 def check(data: Path) -> bool:
@@ -15,7 +15,7 @@ def check(data: Path) -> bool:
     """
     dataset = layouts.detect(data)
     with progress("checking") as report:
-        inspection = checks.inspect(dataset, workers=environment.cores(), progress=advancing(report))
+        inspection = checks.inspect(dataset, workers=machine.cores(), progress=advancing(report))
     print(f"{dataset.name}: {len(dataset.cases)} labelled cases, layout {dataset.layout}")  # noqa: T201
     for line in _facts(dataset.classes, dataset.channels, inspection):
         print(line)  # noqa: T201

@@ -1,6 +1,5 @@
 """On what a run ran: versions, hardware, commit. And the machine as the plan sees it."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from edgewise.machine import cores, free_memory
 from edgewise.plan import Machine
 
 PACKAGES = (
@@ -33,25 +33,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine() -> Machine:
     """The hardware as the plan sees it."""
     gpu = torch.cuda.is_available()
-    free = torch.cuda.mem_get_info()[0] if gpu else _free_memory()
+    free = torch.cuda.mem_get_info()[0] if gpu else free_memory()
     return Machine(gpu=gpu, cores=cores(), memory_gb=round(SHARE * free / 1e9, 1))
-
-
-def _free_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        table = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
-        return table["MemAvailable"]
-    except (OSError, KeyError, ValueError):
-        return 8 * 10**9
 
 
 def describe(command: str, seed: int) -> dict[str, Any]:
@@ -62,7 +48,7 @@ def describe(command: str, seed: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": cores(),
-        "memory_gb": round(_free_memory() / 1e9, 1),
+        "memory_gb": round(free_memory() / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "commit": _commit(),
         "command": command,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgewise import experiment_file
+from edgewise import experiment_file, machine
 from edgewise import plan as planning
 from edgewise.console import advancing, progress, say
 from edgewise.data import checks, layouts, splits
@@ -73,12 +73,14 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     experiment.postprocessing.kept(dataset.classes)  # a misspelt class is said now, not after the training
     if not resume:
         folder.open_new()
-    inspection = _inspect(dataset)
+    inspection = inspection_of(dataset)
     if resume:
         folder.require_data(inspection.fingerprint.digest, place.data)
-    split = _split(experiment, dataset)
-    plan = _plan(experiment, dataset, inspection, folder if resume else None)
-    prepared = _prepare(dataset, inspection, plan, split, place.cache)
+    split = split_of(experiment, dataset)
+    plan = (
+        experiment_file.read_plan(folder.mapping(folder.plan)) if resume else plan_of(experiment, dataset, inspection)
+    )
+    prepared = prepared_for(dataset, inspection, plan, split, place.cache)
     trainer = Trainer(experiment, plan, dataset, split, prepared, folder)
     if not resume:
         _write_head(trainer, inspection, place)
@@ -86,16 +88,23 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     return evaluate_run(folder, dataset)
 
 
-def _inspect(dataset: Dataset) -> Inspection:
+def _made(folder: RunFolder) -> Plan:
+    """The plan that the run began with."""
+    return experiment_file.read_plan(folder.mapping(folder.plan))
+
+
+def inspection_of(dataset: Dataset) -> Inspection:
+    """Read every case once; refuse a dataset with errors, and say what else there is to be warned of."""
     with progress("checking") as report:
-        inspection = checks.inspect(dataset, workers=environment.cores(), progress=advancing(report))
+        inspection = checks.inspect(dataset, workers=machine.cores(), progress=advancing(report))
     checks.require_usable(inspection)
     for defect in inspection.defects:
         say(f"warning: {defect}")
     return inspection
 
 
-def _split(experiment: Experiment, dataset: Dataset) -> Split:
+def split_of(experiment: Experiment, dataset: Dataset) -> Split:
+    """Which cases of the dataset train and which validate."""
     ids = tuple(case.id for case in dataset.cases)
     match experiment.split:
         case Folds() as s:
@@ -104,11 +113,10 @@ def _split(experiment: Experiment, dataset: Dataset) -> Split:
             return splits.fixed(ids, validation=s.validation, group=s.group)
 
 
-def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resumed: RunFolder | None) -> Plan:
-    if resumed is not None:
-        return experiment_file.read_plan(resumed.mapping(resumed.plan))
-    machine = environment.machine()
-    plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, machine, dataset.classes)
+def plan_of(experiment: Experiment, dataset: Dataset, inspection: Inspection) -> Plan:
+    """Every decision that is left to the data and the machine, which is measured where it has to be."""
+    hardware = environment.machine()
+    plan = planning.make(inspection.fingerprint, dataset.channels, experiment.plan, hardware, dataset.classes)
     experiment.method.require(experiment.network, plan.topology(len(dataset.classes)))
     for encoder in encoders(experiment):
         if encoder.weights != "random":
@@ -116,7 +124,8 @@ def _plan(experiment: Experiment, dataset: Dataset, inspection: Inspection, resu
     return replace(plan, arithmetic=measured(experiment, plan, len(dataset.classes), environment.device()))
 
 
-def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, split: Split, cache: Path) -> PreparedSet:
+def prepared_for(dataset: Dataset, inspection: Inspection, plan: Plan, split: Split, cache: Path) -> PreparedSet:
+    """The cases of the dataset as training and validation see them; those in the cache are taken from there."""
     digests = {case.id: case.digest for case in inspection.fingerprint.cases}
     alike: dict[Preparation, list[CaseFiles]] = {}
     for case in dataset.cases:
@@ -129,7 +138,7 @@ def _prepare(dataset: Dataset, inspection: Inspection, plan: Plan, split: Split,
                 cases,
                 preparation,
                 cache / "prepared",
-                workers=environment.cores(),
+                workers=machine.cores(),
                 digests=digests,
                 progress=advancing(report),
             )

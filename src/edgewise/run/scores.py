@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Integer
 from numpy import ndarray
 
+from edgewise import machine
 from edgewise.data.images import canonical_shape, canonical_spacing, labels_on
 from edgewise.data.volumes import Volume, read_volume
 from edgewise.errors import DataError, RunError
 from edgewise.metrics.definitions import Definitions
 from edgewise.metrics.scoring import CaseScore, Names, score
-from edgewise.run import environment
 from edgewise.types import Spacing
 
 Workers: TypeAlias = int | Literal["auto"]
@@ -85,7 +85,7 @@ def outcomes(tasks: Sequence[Task], workers: Workers = "auto") -> Iterator[Outco
         seconds = time.monotonic() - begun
         yield done
     rest = tasks[TIMED:]
-    several = min(environment.cores(), len(rest))
+    several = min(machine.cores(), len(rest))
     alone = several <= 1 or seconds * len(rest) < WORTH_SECONDS
     yield from map(outcome, rest) if alone else _in_processes(rest, several)
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgewise import machine
 from edgewise.console import progress
 from edgewise.data.batches import Batch, batches
 from edgewise.data.case import Dataset
@@ -84,7 +85,7 @@ class Trainer:
             journal.note(f"resumed at step {self.progress.step}")
         with progress("training") as report, self.plan.arithmetic.applied():
             try:
-                for record in fit(self.learner, self._batches(), self._validate, self._limits, self.progress):
+                for record in fit(self.learner, self._batches(), self.validate, self._limits, self.progress):
                     journal.record(record)
                     self._keep(record)
                     report(record.step, self.setting.steps, _remark(record, self.progress))
@@ -106,7 +107,7 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         start, stop = self.progress.step, self.setting.steps
-        return batches(self._patches, size=self.plan.batch, start=start, stop=stop, workers=self._workers)
+        return batches(self.patches, size=self.plan.batch, start=start, stop=stop, workers=self.workers)
 
     @property
     def _limits(self) -> Limits:
@@ -120,7 +121,8 @@ class Trainer:
         )
 
     @property
-    def _patches(self) -> Patches:
+    def patches(self) -> Patches:
+        """The training patches."""
         return Patches(
             cases=self.prepared,
             ids=self.split.train,
@@ -133,22 +135,23 @@ class Trainer:
         )
 
     @property
-    def _workers(self) -> int:
+    def workers(self) -> int:
+        """Processes that make patches."""
         asked = self.experiment.plan.workers
-        return min(max(environment.cores() // 2, 1), 8) if asked == "auto" else asked
+        return min(max(machine.cores() // 2, 1), 8) if asked == "auto" else asked
 
     def _masks(self) -> Masks:
         return Masks(
-            patches=self._patches,
+            patches=self.patches,
             cases=self.prepared,
             validation=self.split.validation,
             classes=self._classes,
-            workers=self._workers,
+            workers=self.workers,
             arithmetic=self.plan.arithmetic,
             device=self.device,
         )
 
-    def _validate(self, network: nn.Module) -> Mapping[str, float]:
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Mean Dice by class over the validation cases, on the prepared grid, without mirroring."""
         classes = self._classes
         window = Window(patch=self.plan.patch, classes=classes, arithmetic=self.plan.arithmetic, device=self.device)

@@ -1,0 +1,290 @@
+"""The study file: YAML in, a checked `Study` out; what is wrong with it is said in words."""
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import override
+
+from edgewise import experiment_file
+from edgewise.engines.base import Engine
+from edgewise.engines.local import Local
+from edgewise.errors import EngineError, StudyError
+from edgewise.experiment import Experiment, Folds, identity, with_fold
+from edgewise.experiment import dump as dump_experiment
+from edgewise.mistakes import explain
+from edgewise.run.shipped import located
+
+Seed = Annotated[int, Field(ge=0)]
+Fold = Annotated[int, Field(ge=0)]
+_FILE = -1
+"""Stands for the fold or the seed that the experiments have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A study file as it is written.
+
+    Attributes:
+        name: what the report calls the study.
+        base: the experiment that rows start from: a path relative to this file, or the name of a shipped one.
+        rows: name of each row -> what it changes in the base, or, with a `base` of its own, in that.
+        folds: which folds validate, one training each; `all` of them, or what the experiments say.
+        seeds: one training each; or what the experiments say.
+        minutes: wall time for the whole study; trainings are shortened alike until it is enough. `.inf` for no limit.
+        engine: where its parts are worked on.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    name: Annotated[str, Field(min_length=1)]
+    rows: Annotated[Mapping[str, Mapping[str, Any] | None], Field(min_length=1)]
+    base: str = ""
+    folds: Annotated[tuple[Fold, ...], Field(min_length=1)] | Literal["all", "file"] = "file"
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | Literal["file"] = "file"
+    minutes: Annotated[float, Field(gt=0)] = float("inf")
+    engine: Engine = field(default_factory=Local)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the study's table: an experiment, to be run for every fold and seed."""
+
+    name: str
+    experiment: Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One training of a study.
+
+    Attributes:
+        row: name of its row.
+        experiment: complete, with its fold and seed.
+        folder: name of its run folder: row, fold, seed, and what decides its numbers.
+    """
+
+    row: str
+    experiment: Experiment
+    folder: str
+
+    @property
+    def seed(self) -> int:
+        """The seed it is trained with."""
+        return self.experiment.seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A grid of experiments, folds and seeds.
+
+    Attributes:
+        name: what the report calls it.
+        rows: in the file's order.
+        folds: which folds validate; empty for what the experiments say.
+        seeds: empty for what the experiments say.
+        minutes: wall time for all of it.
+        engine: where it is worked on.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    folds: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    minutes: float = float("inf")
+    engine: Engine = field(default_factory=Local)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every training, seed by seed and fold by fold, so that all rows have something to show early."""
+        return tuple(
+            self._part(row, fold, seed)
+            for seed in self.seeds or (_FILE,)
+            for fold in self.folds or (_FILE,)
+            for row in self.rows
+        )
+
+    def _part(self, row: Row, fold: int, seed: int) -> Part:
+        own = row.experiment if fold == _FILE else with_fold(row.experiment, fold)
+        own = own if seed == _FILE else replace(own, seed=seed)
+        told = [*([f"fold {fold}"] if len(self.folds) > 1 else []), *([f"seed {seed}"] if len(self.seeds) > 1 else [])]
+        own = replace(own, name=" ".join([row.name, *told]))
+        plain = re.sub(r"\W+", "_", own.name).strip("_")[:80]
+        return Part(row=row.name, experiment=own, folder=f"{plain}-{identity(own)}")
+
+
+def load(path: Path) -> Study:
+    """Read and check a study file.
+
+    Args:
+        path: the file, or the name of a study that comes with Edgewise.
+
+    Raises:
+        ExperimentError: the file or one of its bases cannot be read, or a row is no valid experiment.
+        StudyError: a key is misspelt or mistyped, two rows have one name or are one experiment, a row changes nothing,
+            rows are split differently, or the folds do not fit; the message names the row and how to mend it.
+    """
+    path = located(path)
+    written = _written(path)
+    base = _base(path, written.base) if written.base else {}
+    rows = tuple(_row(path, name, changes or {}, base) for name, changes in written.rows.items())
+    _require_differences(path, rows, written, base)
+    folds = _folds(path, rows, written.folds)
+    seeds = () if written.seeds == "file" else written.seeds
+    for what, numbers in (("folds", folds), ("seeds", seeds)):
+        if len(set(numbers)) < len(numbers):
+            raise StudyError(f"{path}: {what} names {_twice(numbers)} twice. Remove one.")
+    return Study(name=written.name, rows=rows, folds=folds, seeds=seeds, minutes=written.minutes, engine=written.engine)
+
+
+# A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.
+_adapter = cache(lambda: TypeAdapter(Written))
+
+
+def engine_of(text: str) -> Engine:
+    """The engine that a command line names: its kind, or a YAML mapping with settings.
+
+    Raises:
+        EngineError: there is no such engine, or a setting is misspelt or mistyped.
+    """
+    try:
+        value = yaml.safe_load(text)
+        content = value if isinstance(value, dict) else {"kind": value}
+        return TypeAdapter(Engine).validate_python(content)
+    except yaml.YAMLError as error:
+        raise EngineError(
+            f"--engine {text!r} is not valid YAML. Write a kind, or {{kind: local, slots: 4}}."
+        ) from error
+    except ValidationError as error:
+        problems = explain(Engine, error.errors())
+        raise EngineError(f"--engine {text}: {'; '.join(each.removeprefix('.') for each in problems[:5])}") from error
+
+
+def dump(study: Study) -> dict[str, Any]:
+    """The study as a study file: complete experiments, and no base."""
+    return {
+        "name": study.name,
+        "folds": list(study.folds) or "file",
+        "seeds": list(study.seeds) or "file",
+        "minutes": study.minutes,
+        "engine": vars(study.engine),
+        "rows": {row.name: _without_seed(row.experiment) for row in study.rows},
+    }
+
+
+def _without_seed(experiment: Experiment) -> dict[str, Any]:
+    return {key: value for key, value in dump_experiment(experiment).items() if key not in {"name", "seed"}}
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the study file; its rows are experiments, or parts of them."""
+    return dict(_adapter().json_schema())
+
+
+def _written(path: Path) -> Written:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Once)  # a safe loader
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"cannot read study {path}: {error}. Give the path of a YAML file.") from error
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise StudyError(f"{path} must hold a mapping with `name:` and `rows:`; it holds {type(content).__name__}.")
+    if "rows" not in content:
+        mend = "`edgewise fit` runs an experiment. " if {"loss", "network", "training", "split"} & {*content} else ""
+        raise StudyError(
+            f"{path} is no study: it has no `rows`. {mend}A study names its rows, each with what it changes in the "
+            "`base`, such as `rows: {dice: {loss: {kind: dice}}}`."
+        )
+    try:
+        return _adapter().validate_python(content)
+    except ValidationError as error:
+        lines = "\n".join(f"  {problem}" for problem in explain(Written, error.errors())[:10])
+        raise StudyError(f"{path} is not a valid study:\n{lines}") from error
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML readers silently keep the last."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)  # type: ignore[no-untyped-call]
+            if name in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise StudyError(
+                    f"{self.name}, line {key.start_mark.line + 1}: `{name}` is there twice, and the second would "
+                    "replace the first. Rename or remove one."
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _base(path: Path, base: str) -> dict[str, Any]:
+    """The content of a base: a path relative to the file, or the name of a shipped experiment."""
+    beside = path.parent / base
+    return experiment_file.content(beside if beside.is_file() else located(Path(base)))
+
+
+def _row(path: Path, name: str, changes: Mapping[str, Any], base: Mapping[str, Any]) -> Row:
+    where = f"{path}, row {name!r}"
+    own = dict(changes)
+    below = own.pop("base", None)
+    if below is not None and not isinstance(below, str):
+        raise StudyError(f"{where}: `base` must be the path or name of an experiment; it is {below!r}.")
+    if "seed" in own:
+        raise StudyError(f"{where}: rows share their seeds. Write `seeds: [0, 1, 2]` beside `rows`.")
+    start = _base(path, below) if below else base
+    if not start and not own:
+        raise StudyError(f"{where} is empty, and there is no `base` to take as it is. Name one.")
+    whole = {**experiment_file.on_top(start, own), "name": name}
+    return Row(name=name, experiment=experiment_file.parse(whole, where))
+
+
+def _require_differences(path: Path, rows: Sequence[Row], written: Written, base: Mapping[str, Any]) -> None:
+    """Every row is an experiment of its own, and one that says it changes something does."""
+    unchanged = identity(experiment_file.parse({**base, "name": "base"}, f"{path}: base")) if base else ""
+    seen: dict[str, str] = {}
+    for row in rows:
+        key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k not in {"claim", "name"}}
+        if changes and key == unchanged:
+            raise StudyError(
+                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what {written.base} says "
+                "already. Change something else, or write `{}` for the base as it is."
+            )
+        if key in seen:
+            raise StudyError(
+                f"{path}: rows {seen[key]!r} and {row.name!r} are one experiment under two names. Remove or change "
+                "one; several trainings of one experiment are `seeds`."
+            )
+        seen[key] = row.name
+
+
+def _folds(path: Path, rows: Sequence[Row], asked: tuple[int, ...] | Literal["all", "file"]) -> tuple[int, ...]:
+    """The folds to run; all rows must be split alike, or nothing could be compared case by case."""
+    splits = {row.experiment.split: row.name for row in reversed(rows)}
+    if len(splits) > 1:
+        raise StudyError(
+            f"{path}: rows {' and '.join(map(repr, list(splits.values())[:2]))} have different splits, and could not "
+            "be compared on the same cases. Give the split in the base alone."
+        )
+    split = rows[0].experiment.split
+    if asked == "file":
+        return ()
+    if not isinstance(split, Folds):
+        raise StudyError(f"{path}: the split is {split.kind}, which has no folds. Leave `folds` out, or set the split.")
+    chosen = tuple(range(split.folds)) if asked == "all" else asked
+    if max(chosen) >= split.folds:
+        raise StudyError(
+            f"{path}: there is no fold {max(chosen)}: the split has {split.folds} folds, numbered 0 to "
+            f"{split.folds - 1}. Raise `split.folds`, or choose others."
+        )
+    return chosen
+
+
+def _twice(numbers: Sequence[int]) -> int:
+    return next(number for number in numbers if numbers.count(number) > 1)

@@ -1,0 +1,131 @@
+"""The files of a study's folder."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from edgewise import experiment_file
+from edgewise.errors import OutputError, RunError, StudyError
+from edgewise.experiment import Experiment
+from edgewise.files import output_folder, write_json
+from edgewise.run.folder import RunFolder, write_yaml
+from edgewise.study.file import Part, Study, dump
+
+State: TypeAlias = Literal["done", "begun", "waiting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFolder:
+    """Where the files of one study lie."""
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        """The complete study file: every row's experiment with its defaults and with what was decided for all rows."""
+        return self.path / "study.yaml"
+
+    @property
+    def place(self) -> Path:
+        """Where the study happens, the digest of its data, and what was decided."""
+        return self.path / "place.json"
+
+    @property
+    def runs(self) -> Path:
+        """Run folders, one a part."""
+        return self.path / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """What each part printed."""
+        return self.path / "logs"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    def run(self, part: Part) -> RunFolder:
+        """Of one part."""
+        return RunFolder(path=self.runs / part.folder)
+
+    def log(self, part: Part) -> Path:
+        """Of one part."""
+        return self.logs / f"{part.folder}.log"
+
+    def state(self, part: Part) -> State:
+        """How far a part has come.
+
+        Raises:
+            StudyError: its folder holds a run of other settings, as an older version with other defaults leaves.
+        """
+        folder = self.run(part)
+        if not folder.experiment.exists():
+            return "waiting"
+        if _settings(experiment_file.load(folder.experiment)) != _settings(part.experiment):
+            raise StudyError(
+                f"{folder.path} holds a run with other settings than the study's row {part.row!r}; another version of "
+                "Edgewise made it. Move it away, or choose another --out."
+            )
+        return "done" if folder.curves.exists() and folder.summary.exists() else "begun"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else works on the study meanwhile.
+
+        Raises:
+            StudyError: somebody does.
+            OutputError: the folder cannot be written.
+        """
+        with _lock(output_folder(self.path) / ".lock", wait=False):
+            yield
+
+    @contextmanager
+    def held_part(self, name: str) -> Iterator[None]:
+        """Nobody else works on a part meanwhile: who comes second waits."""
+        with _lock(output_folder(self.runs) / f".{name}.lock", wait=True):
+            yield
+
+    def write(self, study: Study, place: Mapping[str, Any]) -> None:
+        """Write what is settled: `study.yaml`, and where the study happens."""
+        write_yaml(self.study, dump(study))
+        write_json(self.place, place)
+
+    def read_place(self) -> dict[str, Any]:
+        """The content of `place.json`; empty where there is none.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        if not self.place.exists():
+            return {}
+        try:
+            content: dict[str, Any] = json.loads(self.place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.place} cannot be read ({error}). Restore it, or choose another --out.") from error
+        return content
+
+
+def _settings(experiment: Experiment) -> tuple[Any, ...]:
+    return tuple(value for name, value in vars(experiment).items() if name not in {"name", "claim"})
+
+
+@contextmanager
+def _lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a file's lock; the system takes it back from a process that is killed, so it is never left behind."""
+    try:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}. Choose another folder.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise StudyError(
+                f"another `edgewise study` works in {path.parent}. Wait for it, or choose another --out."
+            ) from error
+        yield
