@@ -214,7 +214,7 @@ class _Once(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key, _ in node.value:
-            name = self.construct_object(key, deep=True)  # type: ignore[no-untyped-call]
+            name = self.construct_object(key, deep=True)
             if name in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise StudyError(
                     f"{self.name}, line {key.start_mark.line + 1}: `{name}` is there twice, and the second would "

@@ -34,7 +34,9 @@ def work(folder: StudyFolder, name: str) -> int:
 
 def _end_with_the_study() -> None:
     """Wait for the end of the pipe from the study's process: it stopped or was killed, and so does this one."""
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`: who holds its lock while a worker is forked keeps the worker waiting for ever.
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 
 
