@@ -158,9 +158,10 @@ class _Begun:
         if minutes == float("inf") and not measure:
             return Shortening(), {}
         costs = {}
-        for part in {part.row: part for part in reversed(self.study.parts)}.values():
-            say(f"trying out {part.row}")
-            costs[part.row] = measured(part, self.ground, self.place.cache, self._reading)
+        for row in self.study.rows:
+            say(f"trying out {row.name}")
+            part = next(part for part in self.study.parts if part.row == row.name)
+            costs[row.name] = measured(part, self.ground, self.place.cache, self._reading)
         every = [costs[part.row] for part in self.study.parts]
         cut = fitting(every, self.slots, minutes, time.monotonic() - self._started)
         if cut.factor < 1:
