@@ -38,6 +38,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def own_cores() -> int:
+    """CPU cores for each of the processes that train together on this machine."""
+    return max(cores() // number("LOCAL_WORLD_SIZE", 1), 1)
+
+
+def processes() -> int:
+    """How many processes were started to train together, on all machines."""
+    return max(number("WORLD_SIZE", 1), 1)
+
+
+def number(name: str, otherwise: int) -> int:
+    """A whole number from the environment."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else otherwise
+
+
 def machine() -> Machine:
     """The hardware as the plan sees it."""
     gpu = torch.cuda.is_available()
@@ -62,6 +78,7 @@ def describe(command: str, seed: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": cores(),
+        "processes": processes(),
         "memory_gb": round(_free_memory() / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "commit": _commit(),
