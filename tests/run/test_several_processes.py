@@ -182,9 +182,9 @@ def test_more_processes_than_gpus_are_refused_before_they_meet(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for name, value in {"WORLD_SIZE": 2, "RANK": 1, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(RunError, match=r"2 processes were started on a machine with 1 GPUs.*--nproc-per-node 1"):
-        with processes.together():
-            pass
+    refusal = r"2 processes were started on a machine with 1 GPUs.*--nproc-per-node 1"
+    with pytest.raises(RunError, match=refusal), processes.together():
+        pass
 
 
 def test_a_finished_run_leaves_nothing_to_do(road, runs):
