@@ -76,6 +76,7 @@ def fit(
     from edgewise.experiment import with_fold
     from edgewise.experiment_file import load
     from edgewise.run.fit import Workplace, default_cache, run
+    from edgewise.run.processes import leads
     from edgewise.run.shipped import located
 
     place = Workplace(
@@ -86,7 +87,8 @@ def fit(
     )
     chosen = load(located(experiment), set or ())
     failures = run(chosen if fold == "file" else with_fold(chosen, fold), place, resume=resume)
-    print(out)
+    if leads():
+        print(out)
     return named(failures)
 
 

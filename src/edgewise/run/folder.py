@@ -214,6 +214,19 @@ class Journal:
             file.write(_line(event) + "\n")
 
 
+class Unwritten:
+    """The journal of a process that leaves writing to another one."""
+
+    def record(self, record: Record) -> None:
+        """Write nothing."""
+
+    def note(self, text: str) -> None:
+        """Write nothing."""
+
+    def back_to(self, step: int) -> None:
+        """Write nothing."""
+
+
 def _line(event: Mapping[str, Any]) -> str:
     return json.dumps(finite(event))
 

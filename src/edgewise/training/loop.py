@@ -9,6 +9,7 @@ import torch
 
 from edgewise.data.batches import Batch
 from edgewise.errors import DivergedError, LogitsError
+from edgewise.training.group import ALONE, Group
 from edgewise.training.learner import Learner
 from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
 
@@ -59,6 +60,7 @@ def fit(
     validate: Callable[[torch.nn.Module], Mapping[str, float]],
     limits: Limits,
     progress: Progress,
+    group: Group = ALONE,
 ) -> Iterator[Record]:
     """Train until a limit is reached.
 
@@ -69,6 +71,7 @@ def fit(
             not finite.
         limits: when to look and when to end.
         progress: updated in place before each record, so that a checkpoint written on a record is consistent.
+        group: the processes that train together; the first one's clock says when time is up.
 
     Yields:
         `Trained` every `report_every` steps, `Validated` every `validate_every` steps and at the end, then `Ended`; or
@@ -79,10 +82,12 @@ def fit(
     """
     begun, rows = time.monotonic() - progress.seconds, _Rows(batches, progress.step)
     try:
-        yield from _records(learner, rows, validate, limits, progress)
+        yield from _records(learner, rows, validate, limits, progress, group)
     except DivergedError as error:
-        yield Diverged(step=rows.taken, seconds=time.monotonic() - begun, cases=rows.cases, reason=str(error))
-        raise DivergedError(f"{error} at step {rows.taken} (cases {', '.join(rows.cases)}).") from error
+        # All processes are here: what diverges is the mean of what they have.
+        cases = tuple(case for own in group.gathered(rows.cases) for case in own)
+        yield Diverged(step=rows.taken, seconds=time.monotonic() - begun, cases=cases, reason=str(error))
+        raise DivergedError(f"{error} at step {rows.taken} (cases {', '.join(cases)}).") from error
 
 
 class _Rows:
@@ -103,10 +108,11 @@ def _records(
     validate: Callable[[torch.nn.Module], Mapping[str, float]],
     limits: Limits,
     progress: Progress,
+    group: Group,
 ) -> Iterator[Record]:
     begun, losses = time.monotonic() - progress.seconds, [0.0, 0.0]
     seen = progress.step if progress.best_step else -1
-    reason = _enough(limits, progress)  # a resumed run may have reached a limit before
+    reason = group.told(_enough(limits, progress))  # a resumed run may have reached a limit before
     for batch in () if reason else batches:
         loss = _learnt(learner, batch, progress.step)
         progress.step += 1
@@ -118,7 +124,7 @@ def _records(
         if progress.step % limits.validate_every == 0:
             yield _validated(learner, validate, progress, begun)
             seen = progress.step
-        reason = _enough(limits, progress)
+        reason = group.told(_enough(limits, progress))
         if reason:
             break
     if seen != progress.step:
