@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgewise.catalog import discover
 from edgewise.data.intensity import ClipZScore, Window
 from edgewise.errors import ExperimentError
-from edgewise.experiment import Experiment, Fixed, Folds, digest, dump, schema, with_fold
+from edgewise.experiment import Experiment, Fixed, Folds, Parity, digest, dump, schema, with_fold
 from edgewise.experiment_file import load, parse, read_plan
 from edgewise.losses.base import Loss
 from edgewise.losses.dice import Dice
@@ -316,8 +316,9 @@ class TestFolds:
         experiment = Experiment(name="a", split=Folds(folds=3, group="x"))
         assert with_fold(experiment, 2).split == Folds(folds=3, fold=2, group="x")
 
-    def test_a_fixed_split_becomes_folds_of_the_same_patients(self):
-        experiment = Experiment(name="a", split=Fixed(validation=("b",), group="x"))
+    @pytest.mark.parametrize("split", [Fixed(validation=("b",), group="x"), Parity(group="x")])
+    def test_any_other_split_becomes_folds_of_the_same_patients(self, split):
+        experiment = Experiment(name="a", split=split)
         assert with_fold(experiment, 1).split == Folds(fold=1, group="x")
 
     @pytest.mark.parametrize("fold", [-1, 5])
