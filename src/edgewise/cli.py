@@ -166,7 +166,7 @@ def evaluate(
 
     Args:
         predictions: folder of predicted masks, or one mask.
-        references: folder of reference masks, or one mask.
+        references: folder of reference masks, one mask, or the folder of a dataset.
         out: table of every case and class, .csv or .parquet; a summary is written beside it as JSON.
         definitions: whose definitions the metrics follow; see `edgewise list definitions`.
         tolerance: of the metrics that forgive small distances, in mm; a challenge that fixes its own keeps it.
