@@ -276,8 +276,8 @@ def list_(
 
     Args:
         what: which catalogue.
-        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, path,
-            summary and claims.
+        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, sort,
+            path, summary, claims and rows.
         schema: print the JSON schema of the experiment file instead.
     """
     from edgewise.run.listing import describe, lines

@@ -7,6 +7,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
 from edgewise.data import checks
 from edgewise.data.fingerprint import content_digest
@@ -16,7 +17,8 @@ from edgewise.data.splits import group_of, parity
 from edgewise.errors import DataError
 from edgewise.run.folder import RunFolder
 from edgewise.run.report import _loader
-from tiny import fit, write_experiment
+from shipped_files import ROOT
+from tiny import PLAN, fit
 
 SHAPE, SPACING = (20, 18, 8), (1.0, 1.0, 2.0)
 SEQUENCES = ("t1", "t1ce", "t2", "flair")
@@ -231,11 +233,17 @@ class TestDefects:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run on the miniature of BraTS, and its data."""
+    """The experiment of the region-wise paper on the miniature of BraTS, made small, and its data."""
     root = tmp_path_factory.mktemp("brats")
     data = brats(root / "data") / "MICCAI_BraTS_2018_Data_Training"
-    experiment = write_experiment(root / "a.yaml", "a", {"steps": 2, "validate_every": 2})
-    return data, fit(experiment, data, root / "run", root / "cache")
+    own = {
+        "base": str(ROOT / "regionwise/brats18/base.yaml"),
+        "plan": PLAN | {"patch": [16, 16], "batch": 2},
+        "network": {"kind": "unet", "supervised": 1},
+        "training": {"steps": 2, "validate_every": 2},
+    }
+    (root / "a.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    return data, fit(root / "a.yaml", data, root / "run", root / "cache")
 
 
 class TestStoredValues:
@@ -264,6 +272,7 @@ class TestStoredValues:
         data, folder = run
         cases = {case.id: case for case in detect(data).cases}
         validation = json.loads((folder / "dataset.json").read_text())["validation"]
+        assert validation == sorted(cases)[1::2]
         rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
         assert {row["class_name"] for row in rows} == {"non-enhancing core", "oedema", "enhancing tumour"}
         for row in rows:

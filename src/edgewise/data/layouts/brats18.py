@@ -16,6 +16,7 @@ _FILE = re.compile(r"(Brats18_\w+?)_(t1|t1ce|t2|flair|seg)\.nii(?:\.gz)?")
 _TO_PREDICT = re.compile(r"valid|(?<![a-z])test", re.IGNORECASE)
 """A folder of cases without masks, such as MICCAI_BraTS_2018_Data_Validation."""
 _CHANNELS = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+CLASSES = ("background", "non-enhancing core", "oedema", "enhancing tumour")
 _STORED = (0, 1, 2, 4)
 
 
@@ -50,7 +51,7 @@ def _scan(folder: Folder) -> Scan:
         layout="brats18",
         name="BraTS18",
         cases=tuple(replace(case, values=_STORED) for case in cases),
-        classes=("background", "non-enhancing core", "oedema", "enhancing tumour"),
+        classes=CLASSES,
         channels=tuple(_CHANNELS.values()),
     )
     return Scan(dataset=dataset, defects=(*defects, *orphans))

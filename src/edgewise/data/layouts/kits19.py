@@ -13,6 +13,7 @@ from edgewise.data.layouts.base import Layout, Scan
 
 _CASE = re.compile(r"case_(\d{5})")
 _FILE = re.compile(r"(imaging|segmentation)\.nii(?:\.gz)?")
+CLASSES = ("background", "kidney", "tumour")
 _TO_PREDICT = 210
 """The first case whose mask the challenge keeps."""
 
@@ -51,7 +52,7 @@ def _scan(folder: Folder) -> Scan:
         layout="kits19",
         name="KiTS19",
         cases=tuple(cases),
-        classes=("background", "kidney", "tumour"),
+        classes=CLASSES,
         channels=("CT",),
     )
     return Scan(dataset=dataset, defects=(*defects, *orphans))
