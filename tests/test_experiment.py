@@ -170,6 +170,10 @@ class TestFiles:
         with pytest.raises(ExperimentError, match=f"must hold a mapping with at least `name:`; it holds {kind}"):
             load(file(text))
 
+    def test_a_study_is_told_as_one(self, file):
+        with pytest.raises(ExperimentError, match="is a study of several experiments"):
+            load(file("{name: a, rows: {dice: {loss: {kind: dice}}}}"))
+
 
 DICE = {"kind": "dice"}
 CLAIM = {"source": "Someone 2020, Table 1", "data": "some cases", "values": {"dice": 0.5}}

@@ -134,7 +134,8 @@ class TestTheList:
         outcome = edgewise("list", "experiments")
         lines = {line.split()[0]: line for line in outcome.out.splitlines()}
         assert set(lines) == {*ALL, *STUDIES}
-        assert lines["regionwise/table2"].endswith("study of 5 rows: Five losses on ACDC")
+        table = "Five losses on ACDC: Table 2 of the region-wise paper (Valverde and Tohka 2022)"
+        assert lines["regionwise/table2"].endswith(f"  study of 5 rows: {table}")
         assert lines["lrnet/table1/mapdice_alpha_l1_ni_dm"].endswith("dice 0.7463 of tumour (Li et al. 2020, Table 1)")
         assert "dice 0.9642 ± 0.008, bdice 0.2883 ± 0.0445 (" in lines["penalty/penalised_cross_entropy"]
         assert lines["starter/acdc"] == "starter/acdc"

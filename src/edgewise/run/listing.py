@@ -94,7 +94,7 @@ def _about(row: Mapping[str, Any]) -> str:
     if row["sort"] == "experiment":
         return _claimed(row["claims"])
     count = len(row["rows"])
-    first = re.split(r"(?<=[.:])\s", row["summary"], maxsplit=1)[0].rstrip(".:")
+    first = re.split(r"\.(?:\s{2,}|\s+(?=[A-Z]))", row["summary"], maxsplit=1)[0].rstrip(".")
     return f"study of {count} row{'s' * (count > 1)}: {first}"
 
 
