@@ -165,7 +165,7 @@ def evaluate(
 
     Args:
         predictions: folder of predicted masks, or one mask.
-        references: folder of reference masks, or one mask.
+        references: folder of reference masks, one mask, or the folder of a dataset.
         out: table of every case and class, .csv or .parquet; a summary is written beside it as JSON.
         definitions: whose definitions the metrics follow; see `edgewise list definitions`.
         tolerance: of the metrics that forgive small distances, in mm; a challenge that fixes its own keeps it.
@@ -324,8 +324,8 @@ def list_(
 
     Args:
         what: which catalogue.
-        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, path,
-            summary and claim.
+        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, sort,
+            path, summary, claims and rows.
         schema: print the JSON schema of the experiment file instead.
     """
     from edgewise.run.listing import describe, lines

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from edgewise.catalog import discover
 from edgewise.data.augment import Augmentation
@@ -63,6 +63,24 @@ class Fixed:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     kind: Literal["fixed"] = "fixed"
     validation: tuple[str, ...]
+    group: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Every second patient trains and the others validate, as in papers that halve a dataset without listing it.
+
+    Attributes:
+        of: what is even or odd: `number`, the last one in the patient's name (7 in patient007), or `position` among
+            the sorted patients, from 0.
+        train: the patients that train: `even` or `odd`.
+        group: as in `folds`.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    kind: Literal["parity"] = "parity"
+    of: Literal["number", "position"] = "number"
+    train: Literal["even", "odd"] = "even"
     group: str = "auto"
 
 
@@ -135,6 +153,16 @@ class Claim:
                 raise ExperimentError(f"claim: {name} is no metric.{hint}")
 
 
+def _one_or_more(claim: Any) -> str:
+    return "claims" if isinstance(claim, list | tuple) else "Claim"
+
+
+OneOrMoreClaims: TypeAlias = Annotated[
+    Annotated[Claim, Tag("Claim")] | Annotated[tuple[Claim, ...], Field(min_length=1), Tag("claims")],
+    Discriminator(_one_or_more),  # so that a misspelt key is told as that, and not as a list that it is not
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training run, complete: equal file, seed, data and machine give equal numbers.
@@ -151,13 +179,13 @@ class Experiment:
         augmentation: how training patches are varied.
         inference: how the trained network is applied.
         postprocessing: what is mended in its label maps.
-        claim: what a paper published for it.
+        claim: what a paper published for it; several where it measured several classes.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
-    split: Annotated[Folds | Fixed, Field(discriminator="kind")] = Folds()
+    split: Annotated[Folds | Fixed | Parity, Field(discriminator="kind")] = Folds()
     plan: PlanSettings = PlanSettings()
     network: Network = ResidualUNet()
     loss: Loss = field(default_factory=_dice_and_cross_entropy)
@@ -166,7 +194,18 @@ class Experiment:
     augmentation: Augmentation = Augmentation()
     inference: Inference = Inference()
     postprocessing: Postprocessing = Postprocessing()
-    claim: Claim | None = None
+    claim: OneOrMoreClaims | None = None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What a paper published for it, one claim a class; nothing if nothing was published."""
+        match self.claim:
+            case None:
+                return ()
+            case Claim() as claim:
+                return (claim,)
+            case claims:
+                return claims
 
 
 # A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.
@@ -199,7 +238,7 @@ def _plain(value: Any) -> Any:
 
 
 def with_fold(experiment: Experiment, fold: int) -> Experiment:
-    """The experiment with another fold validating; a fixed split becomes folds of the same patients.
+    """The experiment with another fold validating; any other split becomes folds of the same patients.
 
     Raises:
         ExperimentError: `fold` is not one of the folds.

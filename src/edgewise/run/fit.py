@@ -13,7 +13,7 @@ from edgewise.data.case import CaseFiles, Dataset
 from edgewise.data.checks import Inspection
 from edgewise.data.prepare import Preparation, PreparedSet, prepare
 from edgewise.data.splits import Split
-from edgewise.experiment import Experiment, Fixed, Folds, dump
+from edgewise.experiment import Experiment, Fixed, Folds, Parity, dump
 from edgewise.files import write_json
 from edgewise.networks.resnet import described, encoders
 from edgewise.plan import Plan
@@ -129,6 +129,8 @@ def split_of(experiment: Experiment, dataset: Dataset) -> Split:
             return splits.folds(ids, folds=s.folds, fold=s.fold, group=s.group)
         case Fixed() as s:
             return splits.fixed(ids, validation=s.validation, group=s.group)
+        case Parity() as s:
+            return splits.parity(ids, of=s.of, train=s.train, group=s.group)
 
 
 def plan_of(experiment: Experiment, dataset: Dataset, inspection: Inspection) -> Plan:
