@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from edgewise.run.groundwork import Masks
 from edgewise.training import checkpoint
 from edgewise.training.learner import Setting
 from edgewise.training.loop import Limits, Progress, fit
-from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Record, Snapshot, Trained, Validated
 from edgewise.types import Mask
 
 
@@ -117,6 +118,7 @@ class Trainer:
             validate_every=training.validate_every,
             patience=training.patience,
             report_every=training.report_every,
+            snapshots=training.snapshots,
         )
 
     @property
@@ -165,14 +167,18 @@ class Trainer:
         return {str(c): float(d) for c, d in enumerate(means, start=1)}
 
     def _keep(self, record: Record) -> None:
-        """Checkpoints at each validation: the best to predict with, the last to go on from."""
-        if isinstance(record, Validated):
+        """Checkpoints at each validation: the best to predict with, the last to go on from; and the snapshots."""
+        if isinstance(record, Snapshot):
+            self._keep_network(self.folder.snapshot(record.step), record.step)
+        elif isinstance(record, Validated):
             if record.best:
-                content = {"network": self.learner.predictor.state_dict(), "step": record.step}
-                checkpoint.save(self.folder.best, content)
+                self._keep_network(self.folder.best, record.step)
             self._save()
         elif isinstance(record, Ended):
             self._save()
+
+    def _keep_network(self, path: Path, step: int) -> None:
+        checkpoint.save(path, {"network": self.learner.predictor.state_dict(), "step": step})
 
     def _save(self) -> None:
         checkpoint.save(
@@ -211,5 +217,7 @@ def _remark(record: Record, progress: Progress) -> str:
             return f"Dice {record.mean_dice:.3f}{' (best so far)' if record.best else ''}"
         case Diverged():
             return record.reason
+        case Snapshot():
+            return f"snapshot of step {record.step}"
         case Ended():
             return f"{record.reason}; best Dice {record.best_mean_dice:.3f} at step {record.best_step}"
