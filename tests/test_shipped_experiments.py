@@ -107,14 +107,15 @@ class TestFiles:
             "acdc": ((216, 256, 9), (1.56, 1.56, 10.0), "MR"),
             "replicas": ((36, 50, 35), (1.0, 1.0, 1.0), "MR"),
         }
-        shape, spacing, channel = data["acdc" if name.endswith("acdc") else name.split("/")[0]]
+        acdc = name.endswith(("acdc", "gradients"))
+        shape, spacing, channel = data["acdc" if acdc else name.split("/")[0]]
         facts = ChannelFacts(mean=60.0, std=20.0, p005=-10.0, p995=120.0, minimum=-100.0, maximum=300.0)
         case = CaseFacts(id="a", shape=shape, spacing=spacing, voxels=(10, 5), digest="a")
         fingerprint = Fingerprint(cases=(case,), channels=(facts,), digest="x")
         machine = Machine(gpu=gpu, cores=8, memory_gb=11.0 if gpu else 16.0)
         plan = planning.make(fingerprint, (channel,), base.plan, machine, ("background", "a", "b"))
         assert len(plan.widths) == len(plan.strides)
-        assert plan.dimensions == (2 if "acdc" in name or name.startswith("lsnet") else 3)
+        assert plan.dimensions == (2 if acdc or name.startswith("lsnet") else 3)
         assert all(p % math.prod(s) == 0 for p, s in zip(plan.patch, zip(*plan.strides, strict=True), strict=True))
         if base.plan.widths != "auto":
             assert plan.widths == base.plan.widths

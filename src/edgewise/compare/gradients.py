@@ -172,16 +172,13 @@ def tallies(
         number, good = np.minimum(found.sum(0), COUNTED - 1), alone(found, labels)
         np.add.at(counts, (labels, number), 1)
         np.add.at(right, labels[good], 1)
-    rows: list[Any] = [
-        ("all", counts.sum(0), right.sum()),
-        *((label, counts[label], right[label]) for label in range(classes)),
-    ]
-    return tuple(_tally(*row) for row in rows)
+    each = [_tally(label, counts[label], int(right[label])) for label in range(classes)]
+    return (_tally("all", counts.sum(0), int(right.sum())), *each)
 
 
 def _tally(label: int | Literal["all"], counts: ndarray, right: int) -> Tally:
     none, one, two, more = (int(count) for count in counts)
-    return Tally(label=label, counts=(none, one, two, more), right=int(right))
+    return Tally(label=label, counts=(none, one, two, more), right=right)
 
 
 def _at(voxel: tuple[int, ...]) -> Any:

@@ -11,7 +11,7 @@ from edgewise.compare.gradients import pattern
 from edgewise.report.drawing import INK, MUTED, picture_files, short
 from edgewise.report.panels import window
 from edgewise.report.simplex import pattern_colours, swatches
-from edgewise.types import Field, Labels, Mask
+from edgewise.types import Field, Labels
 
 CLASS_COLOURS = ("#56b4e9", "#f0e442", "#d55e00", "#cc79a7", "#009e73", "#0072b2")
 """Of the foreground classes, over a grey image; they repeat after six."""
@@ -25,12 +25,12 @@ class Moment:
     Attributes:
         title: such as "step 300".
         prediction: (rows, columns) the most probable class.
-        negative: (C, rows, columns) which components are negative, for each loss.
+        negative: (C, rows, columns) bool, which components are negative, for each loss.
     """
 
     title: str
     prediction: Labels
-    negative: tuple[Mask, ...]
+    negative: tuple[ndarray, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +73,7 @@ def slices(stem: Path, view: SliceView) -> None:
         for number, title in enumerate(view.losses):
             _words(axes[number + 1, 0], title)
             for place, moment in zip(axes[number + 1, 1:], view.moments, strict=True):
-                _patterns(place, view, moment.negative[number])
+                _patterns(place, view, moment, number)
         _classes(axes[1, 0], view)
         figure.suptitle(view.title, fontsize=9.5, color=MUTED, parse_math=False)
         found = {
@@ -108,15 +108,16 @@ def _class_colour(label: int) -> str:
     return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)]
 
 
-def _patterns(axes: Any, view: SliceView, found: Mask) -> None:
+def _patterns(axes: Any, view: SliceView, moment: Moment, number: int) -> None:
     colours, norm = pattern_colours()
+    found = moment.negative[number]
     shown = pattern(found, view.reference)
     axes.imshow(shown, cmap=colours, norm=norm, aspect=view.aspect, interpolation="nearest")
     for label in range(1, len(view.classes)):
         if (view.reference == label).any():
             axes.contour(view.reference == label, levels=[0.5], colors=INK, linewidths=0.7)
     share = (found.sum(0) > 1).mean()
-    axes.set_title(f"several negative: {100 * share:.1f} %", fontsize=9, color=INK)
+    axes.set_title(f"{moment.title}: several negative {100 * share:.1f} %", fontsize=9, color=INK)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(visible=True, color=MUTED, linewidth=0.6)
