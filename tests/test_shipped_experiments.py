@@ -110,8 +110,10 @@ class TestFiles:
             "kits19": ((512, 512, 107), (0.78125, 0.78125, 3.0), "CT"),
         }
         first, last = name.split("/")[0], name.split("/")[-1]
-        flat = name.startswith("lsnet") or "acdc" in name or "regionwise" in name
-        shape, spacing, channel = data[last if last in {"acdc", "brats18", "kits19"} else first]
+        flat = name.startswith("lsnet") or "acdc" in name or "regionwise" in name or name.endswith("gradients")
+        shape, spacing, channel = data[
+            "acdc" if last == "gradients" else last if last in {"acdc", "brats18", "kits19"} else first
+        ]
         channels = (channel,) * (4 if name.endswith("brats18") else 1)
         facts = ChannelFacts(mean=60.0, std=20.0, p005=-10.0, p995=120.0, minimum=-100.0, maximum=300.0)
         case = CaseFacts(id="a", shape=shape, spacing=spacing, voxels=(10, 5), digest="a")

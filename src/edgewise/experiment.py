@@ -102,6 +102,8 @@ class Training:
         validate_every: steps between validations.
         patience: validations without improvement after which training ends; 0 never ends early.
         report_every: steps between journal records.
+        snapshots: steps after which the weights that predict are kept as a file of their own; 0 is before the first. It
+            changes nothing in a training, and a step that is not reached leaves none.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -117,6 +119,7 @@ class Training:
     validate_every: Count = 500
     patience: Annotated[int, Field(ge=0)] = 0
     report_every: Count = 50
+    snapshots: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
 
 def _dice_and_cross_entropy() -> Loss:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from edgewise.training import checkpoint
 from edgewise.training.group import ALONE, Group, current
 from edgewise.training.learner import Setting
 from edgewise.training.loop import Limits, Progress, fit
-from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Record, Snapshot, Trained, Validated
 from edgewise.types import Mask
 
 
@@ -140,6 +141,7 @@ class Trainer:
             validate_every=training.validate_every,
             patience=training.patience,
             report_every=training.report_every,
+            snapshots=training.snapshots,
         )
 
     @property
@@ -190,14 +192,19 @@ class Trainer:
         return {str(c): float(d) for c, d in enumerate(means, start=1)}
 
     def _keep(self, record: Record) -> None:
-        """Checkpoints at each validation: the best to predict with, the last to go on from."""
-        if isinstance(record, Validated):
-            if record.best and self.group.leads:
-                content = {"network": self.learner.predictor.state_dict(), "step": record.step}
-                checkpoint.save(self.folder.best, content)
+        """Checkpoints at each validation: the best to predict with, the last to go on from; and the snapshots."""
+        if isinstance(record, Snapshot):
+            self._keep_network(self.folder.snapshot(record.step), record.step)
+        elif isinstance(record, Validated):
+            if record.best:
+                self._keep_network(self.folder.best, record.step)
             self._save()
         elif isinstance(record, Ended):
             self._save()
+
+    def _keep_network(self, path: Path, step: int) -> None:
+        if self.group.leads:
+            checkpoint.save(path, {"network": self.learner.predictor.state_dict(), "step": step})
 
     def _save(self) -> None:
         first, *others = self.group.gathered(checkpoint.random_state())
@@ -244,5 +251,7 @@ def _remark(record: Record, progress: Progress) -> str:
             return f"Dice {record.mean_dice:.3f}{' (best so far)' if record.best else ''}"
         case Diverged():
             return record.reason
+        case Snapshot():
+            return f"snapshot of step {record.step}"
         case Ended():
             return f"{record.reason}; best Dice {record.best_mean_dice:.3f} at step {record.best_step}"

@@ -11,7 +11,7 @@ from edgewise.data.batches import Batch
 from edgewise.errors import DivergedError, LogitsError
 from edgewise.training.group import ALONE, Group
 from edgewise.training.learner import Learner
-from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Record, Snapshot, Trained, Validated
 
 
 @dataclass(kw_only=True)
@@ -44,6 +44,7 @@ class Limits:
         patience: end after this many validations without a better score; 0 never does.
         report_every: steps between `Trained` records.
         enough: end at a validation score that reaches this; `inf` never does.
+        snapshots: steps after which a `Snapshot` comes; 0 is before the first.
     """
 
     steps: int
@@ -52,6 +53,7 @@ class Limits:
     patience: int
     report_every: int
     enough: float = math.inf
+    snapshots: tuple[int, ...] = ()
 
 
 def fit(
@@ -74,8 +76,9 @@ def fit(
         group: the processes that train together; the first one's clock says when time is up.
 
     Yields:
-        `Trained` every `report_every` steps, `Validated` every `validate_every` steps and at the end, then `Ended`; or
-        `Diverged`, just before the error. Whenever a record comes, but for that one, the weights are finite.
+        `Trained` every `report_every` steps, `Snapshot` after the steps in `snapshots`, then `Validated` every
+        `validate_every` steps and at the end, then `Ended`; or `Diverged`, just before the error. Whenever a record
+        comes, but for that one, the weights are finite.
 
     Raises:
         DivergedError: the loss, the gradient, a weight or a prediction is not finite; names the step and the cases.
@@ -113,6 +116,8 @@ def _records(
     begun, losses = time.monotonic() - progress.seconds, [0.0, 0.0]
     seen = progress.step if progress.best_step else -1
     reason = group.told(_enough(limits, progress))  # a resumed run may have reached a limit before
+    if progress.step == 0 and 0 in limits.snapshots:
+        yield Snapshot(step=0, seconds=progress.seconds)
     for batch in () if reason else batches:
         loss = _learnt(learner, batch, progress.step)
         progress.step += 1
@@ -121,6 +126,8 @@ def _records(
         if progress.step % limits.report_every == 0:
             yield Trained(step=progress.step, seconds=progress.seconds, loss=losses[0] / losses[1], rate=learner.rate)
             losses = [0.0, 0.0]
+        if progress.step in limits.snapshots:  # before the validation, whose checkpoint a resumed run goes on from
+            yield Snapshot(step=progress.step, seconds=progress.seconds)
         if progress.step % limits.validate_every == 0:
             yield _validated(learner, validate, progress, begun)
             seen = progress.step
