@@ -2,10 +2,9 @@
 
 from functools import cache
 
-import yaml
-
-from edgewise.experiment_file import _content, _on_top, load, parse
+from edgewise.experiment_file import load
 from edgewise.run.shipped import shipped
+from edgewise.study.file import load as load_study
 
 ALL = {each.name: each.path for each in shipped() if each.sort == "experiment"}
 STUDIES = {each.name: each.path for each in shipped() if each.sort == "study"}
@@ -23,12 +22,5 @@ def experiment(name):
 
 @cache
 def rows(study):
-    """The experiments of a study: each row on top of its base."""
-    path = STUDIES[study]
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    made = {}
-    for name, own in content["rows"].items():
-        changes = dict(own or {})
-        base = _content(path.parent / changes.pop("base", content.get("base")), ())
-        made[name] = parse({**_on_top(base, changes), "name": name}, f"{path}, row {name}")
-    return made
+    """The experiments of a study, by the names of its rows."""
+    return {row.name: row.experiment for row in load_study(STUDIES[study]).rows}
