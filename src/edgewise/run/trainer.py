@@ -16,7 +16,7 @@ from edgewise.data.patches import Patches
 from edgewise.data.prepare import PreparedSet
 from edgewise.data.splits import Split
 from edgewise.errors import DivergedError, RunError
-from edgewise.experiment import Experiment, digest
+from edgewise.experiment import Experiment, identity
 from edgewise.inference.apply import applied
 from edgewise.inference.sliding import Inference, Window
 from edgewise.methods.groundwork import Laid
@@ -103,7 +103,7 @@ class Trainer:
     def _laid(self, experiment: Experiment) -> Laid:
         """What goes before: little work, on masks alone, that the first process does by itself."""
         works = experiment.method.groundwork(replace(self.setting, group=ALONE))
-        return groundwork.lay(works, self._masks(), self.folder, digest(self.experiment))
+        return groundwork.lay(works, self._masks(), self.folder, identity(self.experiment))
 
     def _records(self) -> Iterator[Record]:
         def validate(network: nn.Module) -> Mapping[str, float]:
@@ -214,13 +214,13 @@ class Trainer:
                 "progress": asdict(self.progress),
                 "random": first,
                 "random_of_others": others,
-                "experiment": digest(self.experiment),
+                "experiment": identity(self.experiment),
             }
             checkpoint.save(self.folder.last, content)
 
     def _restore(self) -> None:
         content = checkpoint.load(self.folder.last, self.device)
-        if content["experiment"] != digest(self.experiment):
+        if content["experiment"] != identity(self.experiment):
             raise RunError(
                 f"{self.folder.last} was trained with another experiment than {self.folder.experiment} holds. "
                 "Restore the file, or start a new run."
