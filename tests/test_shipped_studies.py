@@ -24,7 +24,7 @@ class TestStudies:
     def test_what_trains_and_what_validates_is_the_same_for_all_rows(self, name):
         assert len({row.split for row in rows(name).values()}) == 1
 
-    @pytest.mark.parametrize("name", [name for name in STUDIES if not name.startswith(("regionwise", "replicas", "starter"))])
+    @pytest.mark.parametrize("name", [n for n in STUDIES if not n.startswith(("regionwise", "replicas", "starter"))])
     def test_the_study_of_a_table_holds_every_experiment_of_that_table(self, name):
         table = f"{name}/" if names(f"{name}/") else f"{name.split('/')[0]}/"
         assert set(rows(name)) == names(table)
