@@ -29,6 +29,6 @@ def exit_code(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
     except KeyboardInterrupt:
-        say("edgewise: interrupted. A training goes on with the same command and --resume.")
+        say("edgewise: interrupted. The same command goes on; `edgewise fit` needs --resume for that.")
         code = INTERRUPTED
     return code

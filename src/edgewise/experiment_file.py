@@ -110,6 +110,9 @@ def _content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ExperimentError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ExperimentError(f"{path} must hold a mapping with at least `name:`; it holds {type(content).__name__}.")
+    if "rows" in content:
+        whose = f", and cannot be the base of {seen[-1]}" if seen else ""
+        raise ExperimentError(f"{path} is a study, as it has `rows`{whose}. `edgewise study` works on it.")
     if "base" not in content:
         return content
     base = content.pop("base")
