@@ -132,9 +132,8 @@ def _content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ExperimentError(f"{path} must hold a mapping with at least `name:`; it holds {type(content).__name__}.")
     if "rows" in content:
-        raise ExperimentError(
-            f"{path} is a study of several experiments, not an experiment. Run it by `edgewise study`."
-        )
+        whose = f", and cannot be the base of {seen[-1]}" if seen else ""
+        raise ExperimentError(f"{path} is a study of several experiments{whose}. Run it by `edgewise study`.")
     if "base" not in content:
         return content
     base = content.pop("base")

@@ -29,7 +29,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}. Choose a writable folder with space."
+            f"cannot write {path}: {error.strerror or error}. Make space, or choose a writable folder."
         ) from error
     finally:
         with suppress(OSError):

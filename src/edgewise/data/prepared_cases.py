@@ -119,7 +119,7 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         if not target.is_dir():
             raise OutputError(
-                f"cannot write {target}: {error.strerror or error}. Choose a writable folder with space."
+                f"cannot write {target}: {error.strerror or error}. Make space, or choose a writable folder."
             ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

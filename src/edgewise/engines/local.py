@@ -1,10 +1,12 @@
 """Processes on this machine."""
 
 import os
+import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -49,9 +51,10 @@ class Local(Engine):
     @override
     def outcomes(self, tasks: Sequence[Task], watch: Callable[[], None]) -> Iterator[Outcome]:
         waiting, running = deque(tasks), dict[int, tuple[Task, subprocess.Popen[bytes]]]()
+        slots = self.room(len(tasks))  # once: what runs here takes of the free memory itself
         try:
             while waiting or running:
-                for slot in range(self.room(len(tasks))):
+                for slot in range(slots):
                     if slot not in running and waiting:
                         task = waiting.popleft()
                         running[slot] = (task, _begun(task, slot))
@@ -64,24 +67,31 @@ class Local(Engine):
                         yield Outcome(name=task.name, code=code, reason=_killed(code))
         finally:
             for _, process in running.values():
-                process.terminate()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)  # with the processes that it has started
             for _, process in running.values():
                 process.wait()
 
 
 def _begun(task: Task, slot: int) -> subprocess.Popen[bytes]:
     """Start a task. It ends with this process, even if that is killed: then the pipe to its input is closed."""
-    task.log.parent.mkdir(parents=True, exist_ok=True)
-    with task.log.open("ab") as log:
-        # A session of its own: a Ctrl-C on the terminal is for the study, which then stops its parts in good order.
-        return subprocess.Popen(
-            task.command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **_own_gpu(slot)},
-            start_new_session=True,
-        )
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with task.log.open("ab") as log:
+            # A session of its own: a Ctrl-C on the terminal is for the study, which then stops its parts in good order.
+            return subprocess.Popen(
+                task.command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **_own_gpu(slot)},
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise EngineError(
+            f"cannot start a part that writes to {task.log}: {error.strerror or error}. Make space, or stop other "
+            "programs; the same command then goes on."
+        ) from error
 
 
 def _own_gpu(slot: int) -> Mapping[str, str]:

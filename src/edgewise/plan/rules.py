@@ -174,7 +174,8 @@ class _Planner:
         rows = [] if stem > 1 else [ones]
         now, grain = size.copy(), np.array(spacing)
         while len(rows) <= deepest:
-            deep = now >= 2 * SHALLOWEST
+            # Rounded, as the patch is: a plan that is given its own patch decides alike.
+            deep = np.round(now) >= 2 * SHALLOWEST
             can = deep & (grain < 2 * grain[deep].min(initial=np.inf))
             if not can.any():
                 break

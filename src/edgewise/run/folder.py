@@ -189,7 +189,10 @@ def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
 
 
 class Journal:
-    """Appends records to a journal, one flushed line each, so that a kill loses at most the line being written."""
+    """Appends records to a journal, one flushed line each, so that a kill loses at most the line being written.
+
+    Every method raises `OutputError` where the journal cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -221,8 +224,14 @@ class Journal:
         write_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def _append(self, event: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(event) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(_line(event) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self._path}: {error.strerror or error}. Make space, or make it writable; the run then "
+                "goes on."
+            ) from error
 
 
 class Unwritten:

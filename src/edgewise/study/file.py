@@ -1,55 +1,27 @@
 """The study file: YAML in, a checked `Study` out; what is wrong with it is said in words."""
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import override
+from pydantic import TypeAdapter, ValidationError
 
 from edgewise import experiment_file
 from edgewise.engines.base import Engine
 from edgewise.engines.local import Local
-from edgewise.errors import EngineError, StudyError
-from edgewise.experiment import Experiment, Folds, identity, with_fold
+from edgewise.errors import EngineError, ExperimentError, StudyError
+from edgewise.experiment import Experiment, Fixed, Folds, identity, with_fold
 from edgewise.experiment import dump as dump_experiment
 from edgewise.mistakes import explain
 from edgewise.run.shipped import located
+from edgewise.study.written import Written, of_study, read
 
-Seed = Annotated[int, Field(ge=0)]
-Fold = Annotated[int, Field(ge=0)]
 _FILE = -1
 """Stands for the fold or the seed that the experiments have."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """A study file as it is written.
-
-    Attributes:
-        name: what the report calls the study.
-        base: the experiment that rows start from: a path relative to this file, the name of a shipped one, or what a
-            file would say.
-        rows: name of each row -> what it changes in the base, or, with a `base` of its own, in that.
-        folds: which folds validate, one training each; `all` of them, or what the experiments say.
-        seeds: one training each; or what the experiments say.
-        minutes: wall time for the whole study; trainings are shortened alike until it is enough. `.inf` for no limit.
-        engine: where its parts are worked on.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-    name: Annotated[str, Field(min_length=1)]
-    rows: Annotated[Mapping[str, Mapping[str, Any] | None], Field(min_length=1)]
-    base: str | Mapping[str, Any] = ""
-    folds: Annotated[tuple[Fold, ...], Field(min_length=1)] | Literal["all", "file"] = "file"
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | Literal["file"] = "file"
-    minutes: Annotated[float, Field(gt=0)] = float("inf")
-    engine: Engine = field(default_factory=Local)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +100,16 @@ def load(path: Path, changes: Sequence[str] = ()) -> Study:
             as `training.steps=500`.
 
     Raises:
-        ExperimentError: the file or one of its bases cannot be read, or a row is no valid experiment.
-        StudyError: a key is misspelt or mistyped, two rows have one name or are one experiment, a row changes nothing,
-            rows are split differently, or the folds do not fit; the message names the row and how to mend it.
+        ExperimentError: there is no such file, or a row is no valid experiment.
+        StudyError: the file or a base cannot be read, a key is misspelt or mistyped, two rows have one name or are one
+            experiment, a row changes nothing, rows are split differently, or the folds do not fit; the message names
+            the row and how to mend it.
     """
     path = located(path)
-    own = {each.name for each in fields(Written)}
-    written = _written(path, [change for change in changes if _first(change) in own])
-    base = _base(path, written.base) if written.base else {}
+    written = read(path, [change for change in changes if of_study(change)])
+    base = _base(str(path), path.parent, written.base) if written.base else {}
     for change in changes:
-        if _first(change) not in own:
+        if not of_study(change):
             experiment_file.change_in(base, change)
     rows = tuple(_row(path, name, changes or {}, base) for name, changes in written.rows.items())
     _require_differences(path, rows, written, base)
@@ -145,12 +117,8 @@ def load(path: Path, changes: Sequence[str] = ()) -> Study:
     seeds = () if written.seeds == "file" else written.seeds
     for what, numbers in (("folds", folds), ("seeds", seeds)):
         if len(set(numbers)) < len(numbers):
-            raise StudyError(f"{path}: {what} names {_twice(numbers)} twice. Remove one.")
+            raise StudyError(f"{path}: `{what}` names {_twice(numbers)} twice. Remove one.")
     return Study(name=written.name, rows=rows, folds=folds, seeds=seeds, minutes=written.minutes, engine=written.engine)
-
-
-# A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.
-_adapter = cache(lambda: TypeAdapter(Written))
 
 
 def engine_of(text: str) -> Engine:
@@ -188,67 +156,15 @@ def _without_seed(experiment: Experiment) -> dict[str, Any]:
     return {key: value for key, value in dump_experiment(experiment).items() if key not in {"name", "seed"}}
 
 
-def schema() -> dict[str, Any]:
-    """JSON schema of the study file; its rows are experiments, or parts of them."""
-    return dict(_adapter().json_schema())
-
-
-def _first(change: str) -> str:
-    parents, last, _ = experiment_file.parsed(change)
-    return (*parents, last)[0]
-
-
-def _written(path: Path, changes: Sequence[str]) -> Written:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Once)  # a safe loader
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"cannot read study {path}: {error}. Give the path of a YAML file.") from error
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise StudyError(f"{path} must hold a mapping with `name:` and `rows:`; it holds {type(content).__name__}.")
-    if "rows" not in content:
-        mend = "`edgewise fit` runs an experiment. " if {"loss", "network", "training", "split"} & {*content} else ""
-        raise StudyError(
-            f"{path} is no study: it has no `rows`. {mend}A study names its rows, each with what it changes in the "
-            "`base`, such as `rows: {dice: {loss: {kind: dice}}}`."
-        )
-    for change in changes:
-        parents, last, value = experiment_file.parsed(change)
-        node = content
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    try:
-        return _adapter().validate_python(content)
-    except ValidationError as error:
-        lines = "\n".join(f"  {problem}" for problem in explain(Written, error.errors())[:10])
-        raise StudyError(f"{path} is not a valid study:\n{lines}") from error
-
-
-class _Once(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which YAML readers silently keep the last."""
-
-    @override
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if name in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise StudyError(
-                    f"{self.name}, line {key.start_mark.line + 1}: `{name}` is there twice, and the second would "
-                    "replace the first. Rename or remove one."
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _base(path: Path, base: str | Mapping[str, Any]) -> dict[str, Any]:
-    """What a base says: a path relative to the file, the name of a shipped experiment, or the content itself."""
+def _base(where: str, folder: Path, base: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What a base says: a path relative to the study file, the name of a shipped experiment, or the content itself."""
     if not isinstance(base, str):
         return deepcopy(dict(base))
-    beside = path.parent / base
-    return experiment_file.content(beside if beside.is_file() else located(Path(base)))
+    beside = folder / base
+    try:
+        return experiment_file.content(beside if beside.is_file() else located(Path(base)))
+    except ExperimentError as error:
+        raise StudyError(f"{where}: base: {error}") from error
 
 
 def _row(path: Path, name: str, changes: Mapping[str, Any], base: Mapping[str, Any]) -> Row:
@@ -259,7 +175,7 @@ def _row(path: Path, name: str, changes: Mapping[str, Any], base: Mapping[str, A
         raise StudyError(f"{where}: `base` must be the path or name of an experiment; it is {below!r}.")
     if "seed" in own:
         raise StudyError(f"{where}: rows share their seeds. Write `seeds: [0, 1, 2]` beside `rows`.")
-    start = _base(path, below) if below else base
+    start = _base(where, path.parent, below) if below else base
     if not start and not own:
         raise StudyError(f"{where} is empty, and there is no `base` to take as it is. Name one.")
     whole = {**experiment_file.on_top(start, own), "name": name}
@@ -287,13 +203,13 @@ def _require_differences(path: Path, rows: Sequence[Row], written: Written, base
 
 def _folds(path: Path, rows: Sequence[Row], asked: tuple[int, ...] | Literal["all", "file"]) -> tuple[int, ...]:
     """The folds to run; all rows must be split alike, or nothing could be compared case by case."""
-    splits = {row.experiment.split: row.name for row in reversed(rows)}
-    if len(splits) > 1:
+    first, split = rows[0], rows[0].experiment.split
+    other = next((row for row in rows if not _alike(row.experiment.split, split, asked)), None)
+    if other is not None:
         raise StudyError(
-            f"{path}: rows {' and '.join(map(repr, list(splits.values())[:2]))} have different splits, and could not "
-            "be compared on the same cases. Give the split in the base alone."
+            f"{path}: rows {first.name!r} and {other.name!r} have different splits, and could not be compared on the "
+            "same cases. Give the split in the base alone."
         )
-    split = rows[0].experiment.split
     if asked == "file":
         return ()
     if not isinstance(split, Folds):
@@ -305,6 +221,13 @@ def _folds(path: Path, rows: Sequence[Row], asked: tuple[int, ...] | Literal["al
             f"{split.folds - 1}. Raise `split.folds`, or choose others."
         )
     return chosen
+
+
+def _alike(one: Folds | Fixed, other: Folds | Fixed, asked: tuple[int, ...] | Literal["all", "file"]) -> bool:
+    """Whether two splits are one; the fold that they name does not count where the study names its own."""
+    if asked != "file" and isinstance(one, Folds) and isinstance(other, Folds):
+        return replace(one, fold=0) == replace(other, fold=0)
+    return one == other
 
 
 def _twice(numbers: Sequence[int]) -> int:

@@ -2,16 +2,17 @@
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from edgewise import experiment_file
 from edgewise.errors import OutputError, RunError, StudyError
 from edgewise.experiment import Experiment
-from edgewise.files import output_folder, write_json
+from edgewise.experiment import dump as dump_experiment
+from edgewise.files import finite, output_folder, write_json
 from edgewise.run.folder import RunFolder, write_yaml
 from edgewise.study.file import Part, Study, dump
 
@@ -73,6 +74,27 @@ class StudyFolder:
             )
         return "done" if folder.curves.exists() and folder.summary.exists() else "begun"
 
+    def adopt(self, parts: Sequence[Part]) -> None:
+        """Give runs that were begun under another name, as of a row that is renamed since, the name of their part.
+
+        What decides a run's numbers is at the end of its folder's name. One that is at work now is left alone.
+        """
+        there = {each.name.rpartition("-")[2]: each for each in self.runs.glob("*-*") if each.is_dir()}
+        for part in parts:
+            old, new = there.get(part.folder.rpartition("-")[2]), self.run(part).path
+            if old is None or new.exists():
+                continue
+            with suppress(StudyError), _lock(self.runs / f".{old.name}.lock", wait=False):
+                old.rename(new)
+                self._rename(part)
+
+    def _rename(self, part: Part) -> None:
+        """Write the part's name into its run; one that goes on keeps its own, by which it knows its checkpoints."""
+        folder = self.run(part)
+        if folder.curves.exists():
+            own = experiment_file.load(folder.experiment)
+            write_yaml(folder.experiment, dump_experiment(replace(own, name=part.experiment.name)))
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else works on the study meanwhile.
@@ -93,7 +115,7 @@ class StudyFolder:
     def write(self, study: Study, place: Mapping[str, Any]) -> None:
         """Write what is settled: `study.yaml`, and where the study happens."""
         write_yaml(self.study, dump(study))
-        write_json(self.place, place)
+        write_json(self.place, finite(dict(place)))
 
     def read_place(self) -> dict[str, Any]:
         """The content of `place.json`; empty where there is none.

@@ -1,10 +1,11 @@
 """One part of a study, in a process of its own: `python -m edgewise.study.part STUDY_FOLDER RUN_FOLDER_NAME`.
 
-An engine runs this, on whatever machine; all it needs is in `study.json`. A part that is finished is left as it is, one
-that was begun goes on, and one that another process works on is waited for.
+An engine runs this, on whatever machine; all it needs is in `study.yaml` and `place.json`. A part that is finished is
+left as it is, one that was begun goes on, and one that another process works on is waited for.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from threading import Thread
@@ -37,6 +38,8 @@ def _end_with_the_study() -> None:
     # Not through `sys.stdin`: who holds its lock while a worker is forked keeps the worker waiting for ever.
     while os.read(0, 1024):
         pass
+    if os.getpgrp() == os.getpid():  # the engine made it so: the processes that prepare and load cases go, too
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

@@ -14,7 +14,7 @@ from edgewise.experiment import Experiment, Folds, essence
 from edgewise.plan import Plan
 from edgewise.run.fit import plan_of, split_of
 from edgewise.study.file import Part, Row, Study
-from edgewise.training.optimise import Step
+from edgewise.training.optimise import Poly, Step
 
 PINNED = ("dimensions", "batch", "patch", "widths", "stem", "precision", "memory_format", "threads")
 """Decisions of a plan that depend on the machine and on how busy it is."""
@@ -67,10 +67,12 @@ def shortened(study: Study, factor: float, validations: int) -> Study:
 
     Args:
         study: as its file says.
-        factor: 1 leaves everything as it is.
-        validations: how many there are in a training.
+        factor: 1 leaves the steps as they are.
+        validations: how many there are in a training at most; 0 leaves everything as it is.
     """
-    return replace(study, rows=tuple(_shorter(row, factor, validations) for row in study.rows)) if factor < 1 else study
+    return (
+        replace(study, rows=tuple(_shorter(row, factor, validations) for row in study.rows)) if validations else study
+    )
 
 
 def required_splits(study: Study, dataset: Dataset) -> list[str]:
@@ -133,7 +135,7 @@ def _tupled(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shorter(row: Row, factor: float, validations: int) -> Row:
     training = row.experiment.training
-    steps = max(round(training.steps * factor), FEWEST)
+    steps = max(math.floor(training.steps * factor), min(FEWEST, training.steps))
 
     def scaled(steps: int) -> int:
         return max(round(steps * factor), 1)
@@ -141,11 +143,13 @@ def _shorter(row: Row, factor: float, validations: int) -> Row:
     schedule = training.schedule
     if isinstance(schedule, Step):
         schedule = replace(schedule, every=scaled(schedule.every))
+    elif isinstance(schedule, Poly):
+        schedule = replace(schedule, warm_up=round(schedule.warm_up * factor))
     training = replace(
         training,
         steps=steps,
         epoch=scaled(training.epoch),
-        validate_every=math.ceil(steps / validations),
+        validate_every=max(math.ceil(steps / validations), scaled(training.validate_every)),
         report_every=scaled(training.report_every),
         schedule=schedule,
     )

@@ -1,6 +1,7 @@
 """The progress of a study over its parts, read from their journals."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from edgewise.study.folder import StudyFolder
 EVERY = 2.0
 """Seconds between two looks."""
 TAIL = 4096
-"""Bytes at the end of a journal that hold its last records."""
+"""Bytes at the end of a journal that hold its last records, unless many notes follow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,7 @@ def watched(study: Study, folder: StudyFolder) -> Iterator[Callable[[], None]]:
 
         yield watch
         now = [standing(folder, part) for part in study.parts]
-        whole = sum(each.steps for each in now)
-        report(whole, whole, _told(now))
+        report(sum(each.step for each in now), sum(each.steps for each in now), _told(now))
 
 
 def standing(folder: StudyFolder, part: Part) -> Standing:
@@ -66,11 +66,19 @@ def _step(journal: Path) -> int:
     """The last step that a journal speaks of."""
     try:
         with journal.open("rb") as file:
-            file.seek(max(journal.stat().st_size - TAIL, 0))
-            lines = file.read().decode("utf-8", errors="replace").splitlines()
+            size, tail = file.seek(0, os.SEEK_END), TAIL
+            while True:
+                file.seek(max(size - tail, 0))
+                found = _last_step(file.read())
+                if found or tail >= size:
+                    return found
+                tail *= 8  # an evaluation has left many notes
     except OSError:
         return 0
-    for line in reversed(lines):
+
+
+def _last_step(lines: bytes) -> int:
+    for line in reversed(lines.splitlines()):
         try:
             return int(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):  # a note, or a line that is cut off

@@ -1,5 +1,6 @@
 """`edgewise study`: every part of a study, as far as it is not done yet; then the comparison and the report."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ from edgewise.study.folder import StudyFolder
 from edgewise.study.forecast import show
 from edgewise.study.settle import Ground
 from edgewise.study.watch import watched
+
+FULL = 2**18
+"""Bytes of free space below which a disk is full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,7 @@ class _Begun:
         self.study = settle.shortened(self.study, cut.factor, cut.validations)
         if not measure:
             self._write(pins, cut)
+            self.folder.adopt(self.study.parts)
         return {
             row.name: replace(costs[row.name], steps=row.experiment.training.steps)
             for row in self.study.rows
@@ -164,10 +169,13 @@ class _Begun:
             costs[row.name] = measured(part, self.ground, self.place.cache, self._reading)
         every = [costs[part.row] for part in self.study.parts]
         cut = fitting(every, self.slots, minutes, time.monotonic() - self._started)
-        if cut.factor < 1:
-            steps = settle.shortened(self.study, cut.factor, cut.validations).rows[0].experiment.training.steps
-            whole = self.study.rows[0].experiment.training.steps
-            say(f"{minutes:g} minutes: trainings of {steps} steps instead of {whole}, on {self.slots} at a time")
+        if cut.validations:
+            cuts = settle.shortened(self.study, cut.factor, cut.validations).rows[0].experiment.training
+            say(
+                f"{minutes:g} minutes: trainings of {cuts.steps} steps instead of "
+                f"{self.study.rows[0].experiment.training.steps}, validated every {cuts.validate_every}, "
+                f"{self.slots} at a time"
+            )
         return cut, costs
 
     def _write(self, pins: Mapping[str, Any], cut: Shortening) -> None:
@@ -219,6 +227,8 @@ def _last_words(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "it left no log"
+    if shutil.disk_usage(log.parent).free < FULL:  # then it could not say it itself
+        return f"there is no space left for {log.parent.parent}. Make some, and start the same command again."
     said = [i for i, line in enumerate(lines) if line.startswith("edgewise: ")]
     if said:
         return " ".join(line.strip() for line in lines[said[-1] :])[len("edgewise: ") :]

@@ -52,9 +52,22 @@ def seed_everything(seed: int, rank: int = 0) -> None:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically: a kill at any moment leaves the old file or the new one."""
-    with atomic(path) as temporary:
-        torch.save(content, temporary)
+    """Write a checkpoint atomically: a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        OutputError: it cannot be written; the old file is still there.
+    """
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's own error after the one of the file, which says why
+            raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of the file system behind an error of torch."""
+    behind = error.__context__
+    return behind if isinstance(behind, OSError) else error
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
