@@ -84,6 +84,9 @@ class Parity:
     group: str = "auto"
 
 
+AnySplit: TypeAlias = Folds | Fixed | Parity
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How long and how fast to train.
@@ -188,7 +191,7 @@ class Experiment:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
-    split: Annotated[Folds | Fixed | Parity, Field(discriminator="kind")] = Folds()
+    split: Annotated[AnySplit, Field(discriminator="kind")] = Folds()
     plan: PlanSettings = PlanSettings()
     network: Network = ResidualUNet()
     loss: Loss = field(default_factory=_dice_and_cross_entropy)

@@ -14,7 +14,7 @@ from edgewise import experiment_file
 from edgewise.engines.base import Engine
 from edgewise.engines.local import Local
 from edgewise.errors import EngineError, ExperimentError, StudyError
-from edgewise.experiment import Experiment, Fixed, Folds, identity, with_fold
+from edgewise.experiment import AnySplit, Experiment, Folds, identity, with_fold
 from edgewise.experiment import dump as dump_experiment
 from edgewise.mistakes import explain
 from edgewise.run.shipped import located
@@ -223,7 +223,7 @@ def _folds(path: Path, rows: Sequence[Row], asked: tuple[int, ...] | Literal["al
     return chosen
 
 
-def _alike(one: Folds | Fixed, other: Folds | Fixed, asked: tuple[int, ...] | Literal["all", "file"]) -> bool:
+def _alike(one: AnySplit, other: AnySplit, asked: tuple[int, ...] | Literal["all", "file"]) -> bool:
     """Whether two splits are one; the fold that they name does not count where the study names its own."""
     if asked != "file" and isinstance(one, Folds) and isinstance(other, Folds):
         return replace(one, fold=0) == replace(other, fold=0)

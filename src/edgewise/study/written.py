@@ -81,6 +81,8 @@ def read(path: Path, changes: Sequence[str] = ()) -> Written:
     _require_rows(path, content["rows"])
     if isinstance(content.get("engine"), str):  # as on the command line
         content["engine"] = {"kind": content["engine"]}
+    elif isinstance(content.get("engine"), dict):
+        content["engine"].setdefault("kind", Local.kind)
     try:
         return _adapter().validate_python(content)
     except ValidationError as error:
