@@ -84,6 +84,18 @@ class TestReading:
         )
 
 
+class TestClaims:
+    def test_one_claim_is_a_claim_and_a_list_is_several_and_both_return_from_their_dump(self):
+        several = [CLAIM | {"of": "left"}, CLAIM | {"of": "right"}]
+        for given_, found in ((None, []), (CLAIM, ["all"]), (several, ["left", "right"])):
+            experiment = parse({"name": "a", "claim": given_}, "a.yaml")
+            assert [claim.of for claim in experiment.claims] == found
+            assert parse(dump(experiment), "b.yaml") == experiment
+
+    def test_an_empty_list_is_no_claim(self):
+        assert "claim: tuple should have at least 1 item" in refusal({"name": "a", "claim": []})
+
+
 class TestDigest:
     def test_equal_experiments_share_it_however_they_were_written(self, file):
         given_ = load(file("{training: {steps: 4000}, seed: 0, name: a}"))
@@ -158,6 +170,7 @@ class TestFiles:
 
 
 DICE = {"kind": "dice"}
+CLAIM = {"source": "Someone 2020, Table 1", "data": "some cases", "values": {"dice": 0.5}}
 CLIP = {"kind": "clip_zscore", "lower": 0, "upper": 1, "mean": 0}
 
 
@@ -184,6 +197,8 @@ class TestRefusals:
                 "loss.terms[0].loss.backgrund: unknown key. Did you mean `background`?",
             ),
             ({"split": {"kind": "folds", "validation": ["a"]}}, "split.validation: unknown key. Known: fold, folds,"),
+            ({"claim": CLAIM | {"value": 1}}, "claim.value: unknown key. Did you mean `values`?"),
+            ({"claim": [CLAIM, CLAIM | {"fo": "a"}]}, "claim[1].fo: unknown key. Did you mean `of`?"),
         ],
     )
     def test_a_misspelt_key_is_named_with_the_nearest_right_one(self, content, line):
@@ -256,6 +271,30 @@ class TestRefusals:
         ]
 
 
+def options(node, shared):
+    """A schema without its alternatives, each of them alone."""
+    node = shared[node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
+    inner = node.get("anyOf", node.get("oneOf"))
+    return [node] if inner is None else [option for each in inner for option in options(each, shared)]
+
+
+def unknown(value, node, shared):
+    """Keys that the schema does not know."""
+    fitting = options(node, shared)
+    if isinstance(value, list):
+        items = next((option["items"] for option in fitting if "items" in option), {})
+        for each in value:
+            yield from unknown(each, items, shared)
+    mappings = [option["properties"] for option in fitting if "properties" in option]
+    if isinstance(value, dict) and mappings:  # without properties the keys are the user's, such as metrics
+        named = [m for m in mappings if m.get("kind", {}).get("const") == value.get("kind")]
+        for key, below in value.items():
+            if key not in (known := (named or mappings)[0]):
+                yield key
+            else:
+                yield from unknown(below, known[key], shared)
+
+
 class TestSchema:
     def test_it_is_json_and_forbids_unknown_keys(self):
         text = json.dumps(schema())
@@ -269,25 +308,7 @@ class TestSchema:
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
     def test_it_knows_every_key_of_the_shipped_experiments(self, path):
-        whole = schema()
-
-        def resolve(node):
-            return whole["$defs"][node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
-
-        def check(value, node):
-            node = resolve(node)
-            if "anyOf" in node and isinstance(value, dict):  # what may be left out: the other option is null
-                node = next(o for o in map(resolve, node["anyOf"]) if "properties" in o)
-            if "oneOf" in node:
-                options = [resolve(option) for option in node["oneOf"]]
-                node = next(o for o in options if o["properties"]["kind"]["const"] == value["kind"])
-            free = isinstance(node.get("additionalProperties"), dict)  # the keys are the user's, such as metrics
-            if isinstance(value, dict) and not free:
-                assert set(value) <= set(node["properties"])
-                for key, below in value.items():
-                    check(below, node["properties"][key])
-
-        check(yaml.safe_load(path.read_text(encoding="utf-8")), whole)
+        assert not list(unknown(yaml.safe_load(path.read_text(encoding="utf-8")), schema(), schema()["$defs"]))
 
 
 class TestFolds:

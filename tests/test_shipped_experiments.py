@@ -133,15 +133,14 @@ class TestTheList:
         assert "dice 0.9642 ± 0.008, bdice 0.2883 ± 0.0445 (" in lines["penalty/penalised_cross_entropy"]
         assert lines["starter/acdc"] == "starter/acdc"
 
-    def test_as_json_it_holds_name_path_summary_and_claim(self, edgewise):
+    def test_as_json_it_holds_name_path_summary_and_claims(self, edgewise):
         rows = json.loads(edgewise("list", "experiments", "--json").out)
         assert {row["name"] for row in rows} == set(ALL)
         for row in rows:
             assert Path(row["path"]).is_file()
             assert row["summary"]
-            assert set(row) == {"name", "path", "summary", "claim"}
-            claim = load(Path(row["path"])).claim
-            assert row["claim"] is None if claim is None else row["claim"]["values"] == dict(claim.values)
+            assert set(row) == {"name", "path", "summary", "claims"}
+            assert [claim["values"] for claim in row["claims"]] == [c.values for c in load(Path(row["path"])).claims]
 
     def test_a_name_is_as_good_as_its_path_and_a_file_goes_first(self, tmp_path, monkeypatch):
         name = "lrnet/table2/dice"

@@ -316,7 +316,7 @@ def list_(
     Args:
         what: which catalogue.
         as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, path,
-            summary and claim.
+            summary and claims.
         schema: print the JSON schema of the experiment file instead.
     """
     from edgewise.run.listing import describe, lines

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from edgewise.catalog import discover
 from edgewise.data.augment import Augmentation
@@ -135,6 +135,16 @@ class Claim:
                 raise ExperimentError(f"claim: {name} is no metric.{hint}")
 
 
+def _one_or_more(claim: Any) -> str:
+    return "claims" if isinstance(claim, list | tuple) else "Claim"
+
+
+OneOrMoreClaims: TypeAlias = Annotated[
+    Annotated[Claim, Tag("Claim")] | Annotated[tuple[Claim, ...], Field(min_length=1), Tag("claims")],
+    Discriminator(_one_or_more),  # so that a misspelt key is told as that, and not as a list that it is not
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training run, complete: equal file, seed, data and machine give equal numbers.
@@ -151,7 +161,7 @@ class Experiment:
         augmentation: how training patches are varied.
         inference: how the trained network is applied.
         postprocessing: what is mended in its label maps.
-        claim: what a paper published for it.
+        claim: what a paper published for it; several where it measured several classes.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -166,7 +176,18 @@ class Experiment:
     augmentation: Augmentation = Augmentation()
     inference: Inference = Inference()
     postprocessing: Postprocessing = Postprocessing()
-    claim: Claim | None = None
+    claim: OneOrMoreClaims | None = None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What a paper published for it, one claim a class; nothing if nothing was published."""
+        match self.claim:
+            case None:
+                return ()
+            case Claim() as claim:
+                return (claim,)
+            case claims:
+                return claims
 
 
 # A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.

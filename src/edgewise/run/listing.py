@@ -1,14 +1,15 @@
 """`edgewise list`: the components an experiment file may name, sets of metric definitions, shipped experiments."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from edgewise.catalog import Component, discover
 
 if TYPE_CHECKING:
-    from edgewise.experiment import Claim
     from edgewise.metrics.definitions import Definitions
     from edgewise.run.shipped import Shipped
 
@@ -34,7 +35,7 @@ def catalogue(what: str) -> type[Component]:
 def describe(what: str) -> list[dict[str, Any]]:
     """One object a component: kind, source, needs, parameters, summary.
 
-    Or one a set of definitions, with its metrics; or one a shipped experiment: name, path, summary, claim.
+    Or one a set of definitions, with its metrics; or one a shipped experiment: name, path, summary, claims.
     """
     if what == "experiments":
         from edgewise.run.shipped import shipped
@@ -63,7 +64,7 @@ def lines(what: str) -> list[str]:
         return [line for row in rows for line in _paragraph(row)]
     if what == "experiments":
         width = max(len(row["name"]) for row in rows)
-        return [f"{row['name']:{width}}  {_claimed(row['claim'])}".rstrip() for row in rows]
+        return [f"{row['name']:{width}}  {_claimed(row['claims'])}".rstrip() for row in rows]
     width = max(len(row["kind"]) for row in rows)
     needs = [f" (needs {', '.join(row['needs'])})" if row["needs"] else "" for row in rows]
     return [f"{row['kind']:{width}}  {_words(row['summary'])}{need}" for row, need in zip(rows, needs, strict=True)]
@@ -72,25 +73,28 @@ def lines(what: str) -> list[str]:
 def _experiment(shipped: "Shipped") -> dict[str, Any]:
     from edgewise.experiment_file import load
 
-    claim: Claim | None = load(shipped.path).claim
     return {
         "name": shipped.name,
         "path": str(shipped.path),
         "summary": shipped.summary,
-        "claim": claim and asdict(claim),
+        "claims": [asdict(claim) for claim in load(shipped.path).claims],
     }
 
 
-def _claimed(claim: Mapping[str, Any] | None) -> str:
-    """`dice 0.9642 ± 0.008 (Caliva et al. 2019, Section 3)`; nothing if nothing was published."""
-    if claim is None:
-        return ""
+def _claimed(claims: Sequence[Mapping[str, Any]]) -> str:
+    """`dice 0.9642 ± 0.008 (Caliva et al. 2019, Section 3)`, and the source once for several classes."""
+    return "; ".join(
+        f"{'; '.join(map(_measured, alike))} ({source})" for source, alike in groupby(claims, key=itemgetter("source"))
+    )
+
+
+def _measured(claim: Mapping[str, Any]) -> str:
+    """`dice 0.7463 of tumour`."""
     spread = claim["deviations"]
     values = (
         f"{key} {value:g}{f' ± {spread[key]:g}' if key in spread else ''}" for key, value in claim["values"].items()
     )
-    of = "" if claim["of"] == "all" else f" of {claim['of']}"
-    return f"{', '.join(values)}{of} ({claim['source']})"
+    return ", ".join(values) + ("" if claim["of"] == "all" else f" of {claim['of']}")
 
 
 def _described(definitions: "Definitions") -> dict[str, Any]:
