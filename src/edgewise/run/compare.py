@@ -14,6 +14,7 @@ from edgewise.errors import DataError, RunError
 from edgewise.metrics.cases import FIXED, POLICIES, Row, from_csv
 from edgewise.metrics.definitions import nearest
 from edgewise.metrics.presets import named
+from edgewise.report.methods import extent, gaps, methods
 from edgewise.report.page import told_apart
 from edgewise.report.records import read_run
 from edgewise.report.words import counted
@@ -108,7 +109,7 @@ def comparison(paths: Sequence[Path], wanted: Wanted) -> Comparison:
 
 
 def _methods(folders: Sequence[Path]) -> tuple[list[Results], list[str]]:
-    """Runs whose experiments differ in name and seed only are one method, as in the report."""
+    """Runs whose experiments differ in name, seed and fold only are one method, as in the report."""
     for folder in folders:
         files = RunFolder(path=folder)
         missing = [path.name for path in (files.metrics, files.summary) if not path.exists()]
@@ -128,6 +129,7 @@ def _methods(folders: Sequence[Path]) -> tuple[list[Results], list[str]]:
         for record in records
         for failure in dict.fromkeys([*record.journal.failures, *_failures(record.summary)])
     ]
+    notes += gaps(records)
     if len({str(record.dataset.get("digest", "")) for record in records}) > 1:
         notes.append("the runs were trained on datasets of different content")
     return results, notes
