@@ -192,6 +192,7 @@ def study(
     *,
     data: Path,
     out: Path,
+    set: Annotated[list[str], Parameter(negative=())] | None = None,  # noqa: A002 - the option's name
     engine: str = "file",
     cache: Path | Literal["default"] = "default",
     dry_run: bool = False,
@@ -204,13 +205,17 @@ def study(
         file: study file (YAML), or the name of one that `edgewise list experiments` shows.
         data: dataset folder.
         out: study folder to create, or to go on with.
+        set: one-off changes of the study, such as `--set minutes=60` or `--set seeds=[0,1]`, or of the experiment that
+            its rows start from, such as `--set training.steps=500`; may be repeated. Go on with the same ones.
         engine: where to work: `local`, `slurm`, `ray`, or one with settings, such as `{kind: local, slots: 4}`;
             "file" takes what the study says.
         cache: where prepared volumes are kept; "default" is `$EDGEWISE_CACHE` or `~/.cache/edgewise`.
         dry_run: only list the parts, with estimates of time and disk: a few steps of each row are tried.
     """
+    from dataclasses import replace
+
     from edgewise.run.fit import default_cache
-    from edgewise.study.file import engine_of
+    from edgewise.study.file import engine_of, load
     from edgewise.study.work import Workplace, forecast
     from edgewise.study.work import study as work
 
@@ -220,11 +225,12 @@ def study(
         cache=default_cache() if cache == "default" else cache,
         command=shlex.join(["edgewise", *sys.argv[1:]]),
     )
-    chosen = None if engine == "file" else engine_of(engine)
+    found = load(file, set or ())
+    found = found if engine == "file" else replace(found, engine=engine_of(engine))
     if dry_run:
-        forecast(file, place, chosen)
+        forecast(found, place)
         return DONE
-    failures = work(file, place, chosen)
+    failures = work(found, place)
     print(out)
     return named(failures)
 

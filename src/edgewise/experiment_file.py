@@ -33,7 +33,7 @@ def load(path: Path, changes: Sequence[str] = ()) -> Experiment:
     """
     whole = content(path)
     for change in changes:
-        _change(whole, change)
+        change_in(whole, change)
     return parse(whole, str(path))
 
 
@@ -64,7 +64,7 @@ def component(base: type[C], kind: str, changes: Sequence[str] = ()) -> C:
     """
     content: dict[str, Any] = {"kind": kind}
     for change in changes:
-        parents, last, value = _parsed(change)
+        parents, last, value = parsed(change)
         node = content
         for parent in parents:
             node = node.setdefault(parent, {})
@@ -128,7 +128,7 @@ def _on_top(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parsed(change: str) -> tuple[list[str], str, Any]:
+def parsed(change: str) -> tuple[list[str], str, Any]:
     """`key.key=value` as the keys on the way, the last key, and the value, which is YAML."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
@@ -142,9 +142,9 @@ def _parsed(change: str) -> tuple[list[str], str, Any]:
         ) from error
 
 
-def _change(content: dict[str, Any], change: str) -> None:
+def change_in(content: dict[str, Any], change: str) -> None:
     """Apply one `key.key=value`; a new `kind` starts its mapping afresh, as the old keys belong to the old kind."""
-    parents, last, value = _parsed(change)
+    parents, last, value = parsed(change)
     node: Any = content
     usual: Any = dump(Experiment(name="default"))
     for parent in parents:

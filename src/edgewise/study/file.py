@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -32,7 +33,8 @@ class Written:
 
     Attributes:
         name: what the report calls the study.
-        base: the experiment that rows start from: a path relative to this file, or the name of a shipped one.
+        base: the experiment that rows start from: a path relative to this file, the name of a shipped one, or what a
+            file would say.
         rows: name of each row -> what it changes in the base, or, with a `base` of its own, in that.
         folds: which folds validate, one training each; `all` of them, or what the experiments say.
         seeds: one training each; or what the experiments say.
@@ -43,7 +45,7 @@ class Written:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Annotated[str, Field(min_length=1)]
     rows: Annotated[Mapping[str, Mapping[str, Any] | None], Field(min_length=1)]
-    base: str = ""
+    base: str | Mapping[str, Any] = ""
     folds: Annotated[tuple[Fold, ...], Field(min_length=1)] | Literal["all", "file"] = "file"
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | Literal["file"] = "file"
     minutes: Annotated[float, Field(gt=0)] = float("inf")
@@ -117,11 +119,13 @@ class Study:
         return Part(row=row.name, experiment=own, folder=f"{plain}-{identity(own)}")
 
 
-def load(path: Path) -> Study:
+def load(path: Path, changes: Sequence[str] = ()) -> Study:
     """Read and check a study file.
 
     Args:
         path: the file, or the name of a study that comes with Edgewise.
+        changes: one-off changes such as `minutes=30` or `seeds=[0]`; what is no key of a study changes the base, such
+            as `training.steps=500`.
 
     Raises:
         ExperimentError: the file or one of its bases cannot be read, or a row is no valid experiment.
@@ -129,8 +133,12 @@ def load(path: Path) -> Study:
             rows are split differently, or the folds do not fit; the message names the row and how to mend it.
     """
     path = located(path)
-    written = _written(path)
+    own = {each.name for each in fields(Written)}
+    written = _written(path, [change for change in changes if _first(change) in own])
     base = _base(path, written.base) if written.base else {}
+    for change in changes:
+        if _first(change) not in own:
+            experiment_file.change_in(base, change)
     rows = tuple(_row(path, name, changes or {}, base) for name, changes in written.rows.items())
     _require_differences(path, rows, written, base)
     folds = _folds(path, rows, written.folds)
@@ -185,7 +193,12 @@ def schema() -> dict[str, Any]:
     return dict(_adapter().json_schema())
 
 
-def _written(path: Path) -> Written:
+def _first(change: str) -> str:
+    parents, last, _ = experiment_file.parsed(change)
+    return (*parents, last)[0]
+
+
+def _written(path: Path, changes: Sequence[str]) -> Written:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Once)  # a safe loader
     except (OSError, UnicodeDecodeError) as error:
@@ -200,6 +213,12 @@ def _written(path: Path) -> Written:
             f"{path} is no study: it has no `rows`. {mend}A study names its rows, each with what it changes in the "
             "`base`, such as `rows: {dice: {loss: {kind: dice}}}`."
         )
+    for change in changes:
+        parents, last, value = experiment_file.parsed(change)
+        node = content
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
     try:
         return _adapter().validate_python(content)
     except ValidationError as error:
@@ -224,8 +243,10 @@ class _Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _base(path: Path, base: str) -> dict[str, Any]:
-    """The content of a base: a path relative to the file, or the name of a shipped experiment."""
+def _base(path: Path, base: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What a base says: a path relative to the file, the name of a shipped experiment, or the content itself."""
+    if not isinstance(base, str):
+        return deepcopy(dict(base))
     beside = path.parent / base
     return experiment_file.content(beside if beside.is_file() else located(Path(base)))
 
@@ -253,7 +274,7 @@ def _require_differences(path: Path, rows: Sequence[Row], written: Written, base
         key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k not in {"claim", "name"}}
         if changes and key == unchanged:
             raise StudyError(
-                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what {written.base} says "
+                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what the base says "
                 "already. Change something else, or write `{}` for the base as it is."
             )
         if key in seen:

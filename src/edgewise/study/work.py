@@ -10,9 +10,10 @@ from typing import Any
 from edgewise import __version__
 from edgewise.console import say
 from edgewise.data import layouts
-from edgewise.engines.base import Engine, Outcome, Task
+from edgewise.engines.base import Outcome, Task
 from edgewise.errors import EdgewiseError, StudyError
 from edgewise.exits import SOME_FAILED
+from edgewise.files import finite
 from edgewise.machine import cores
 from edgewise.run.compare import Wanted, compare
 from edgewise.run.fit import inspection_of, plan_of, prepared_for, split_of
@@ -20,7 +21,7 @@ from edgewise.run.report import report
 from edgewise.study import settle
 from edgewise.study.budget import Shortening, fitting
 from edgewise.study.cost import Cost, Seconds, measured
-from edgewise.study.file import Part, Study, load
+from edgewise.study.file import Part, Study
 from edgewise.study.folder import StudyFolder
 from edgewise.study.forecast import show
 from edgewise.study.settle import Ground
@@ -44,21 +45,20 @@ class Workplace:
     command: str
 
 
-def study(file: Path, place: Workplace, engine: Engine | None) -> Mapping[str, str]:
+def study(found: Study, place: Workplace) -> Mapping[str, str]:
     """Work on every part that is not done; then compare and report.
 
     Args:
-        file: the study file, or the name of one that comes with Edgewise.
+        found: what to do.
         place: where.
-        engine: in place of the one that the file names.
 
     Returns:
         What failed, by part, or by part and case; the rest is done.
 
     Raises:
-        EdgewiseError: the file, the data, the folder or the engine cannot be used.
+        EdgewiseError: the data, the folder or the engine cannot be used.
     """
-    found = _chosen(file, engine)
+    found.engine.require()
     folder = StudyFolder(path=place.out)
     with folder.held():
         begun = _Begun(found, folder, place)
@@ -68,18 +68,12 @@ def study(file: Path, place: Workplace, engine: Engine | None) -> Mapping[str, s
     return {**failures, **_concluded(begun)}
 
 
-def forecast(file: Path, place: Workplace, engine: Engine | None) -> None:
+def forecast(found: Study, place: Workplace) -> None:
     """Say which parts there are, how long they take and how much disk; nothing is trained, and `out` is left alone."""
-    begun = _Begun(_chosen(file, engine), StudyFolder(path=place.out), place)
+    found.engine.require()
+    begun = _Begun(found, StudyFolder(path=place.out), place)
     costs = begun.settle(measure=True)
     show(begun.study, begun.folder, costs, begun.slots)
-
-
-def _chosen(file: Path, engine: Engine | None) -> Study:
-    found = load(file)
-    found = found if engine is None else replace(found, engine=engine)
-    found.engine.require()
-    return found
 
 
 class _Begun:
@@ -159,14 +153,15 @@ class _Begun:
 
     def _shortening(self, *, measure: bool) -> tuple[Shortening, dict[str, Cost]]:
         known, minutes = self._known.get("shortened", {}), self.study.minutes
-        if known.get("minutes") == minutes and not measure:
+        if known.get("minutes") == finite(minutes) and known and not measure:
             return Shortening(factor=known["factor"], validations=known["validations"]), {}
         if minutes == float("inf") and not measure:
             return Shortening(), {}
         costs = {}
-        for part in {part.row: part for part in reversed(self.study.parts)}.values():
-            say(f"trying out {part.row}")
-            costs[part.row] = measured(part, self.ground, self.place.cache, self._reading)
+        for row in self.study.rows:
+            say(f"trying out {row.name}")
+            part = next(part for part in self.study.parts if part.row == row.name)
+            costs[row.name] = measured(part, self.ground, self.place.cache, self._reading)
         every = [costs[part.row] for part in self.study.parts]
         cut = fitting(every, self.slots, minutes, time.monotonic() - self._started)
         if cut.factor < 1:
@@ -185,7 +180,7 @@ class _Begun:
                 "command": self.place.command,
                 "version": __version__,
                 "pins": pins,
-                "shortened": {"minutes": self.study.minutes, **asdict(cut)},
+                "shortened": {"minutes": finite(self.study.minutes), **asdict(cut)},
             },
         )
 
