@@ -34,6 +34,14 @@ class Published:
     value: float
     deviation: float
 
+    def shown(self, metric: Metric) -> str:
+        """The mean with all its digits."""
+        return _exact(self.value, metric)
+
+    def spread(self, metric: Metric) -> str:
+        """The deviation; empty where none was published."""
+        return f"± {_exact(self.deviation, metric)}" if math.isfinite(self.deviation) else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -78,13 +86,18 @@ class Claim:
     def line(self) -> str:
         """All of it for a terminal."""
         number, given = self.metric.number, self.published
-        spread = f" ± {number(given.deviation)}" if math.isfinite(given.deviation) else ""
+        value = " ".join(filter(None, (given.shown(self.metric), given.spread(self.metric))))
         ours = number(self.ours) if math.isfinite(self.ours) else "–"
         interval = f" [{number(self.interval[0])}, {number(self.interval[1])}]" if math.isfinite(self.ours) else ""
         remark = f" ({self.remark})" if self.remark else ""
         of = "" if given.of == "all" else f" {given.of}"
-        told = f"published {number(given.value)}{spread}, ours {ours}{interval}: {self.outcome}{remark}"
+        told = f"published {value}, ours {ours}{interval}: {self.outcome}{remark}"
         return f"claim: {self.name} {self.metric.title}{of}: {told}"
+
+
+def _exact(value: float, metric: Metric) -> str:
+    """A number with the digits that it was published with, and no fewer than are usual."""
+    return max(metric.number(value), f"{value:.10g}".replace("-", "−"), key=len)
 
 
 def published(experiment: Mapping[str, Any]) -> tuple[Published, ...]:
@@ -118,9 +131,7 @@ def entries(records: Sequence[RunRecord]) -> tuple[Entry, ...]:
 def _entry(records: Sequence[RunRecord], method: Method) -> Entry:
     own = (published(records[run].experiment) for run in method.runs)
     done = tuple(run for run in method.runs if records[run].scores)
-    return Entry(
-        name=method.name, published=next(filter(None, own), ()), runs=done, planned=len(method.runs)
-    )
+    return Entry(name=method.name, published=next(filter(None, own), ()), runs=done, planned=len(method.runs))
 
 
 def claims(records: Sequence[RunRecord], rows: Sequence[Entry]) -> list[Claim]:

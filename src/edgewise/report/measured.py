@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +15,8 @@ from edgewise.report.records import RunRecord
 from edgewise.report.tables import patients, seed_scores
 from edgewise.report.words import Metric, counted
 
-Parts = Mapping[str, tuple[float, float]]
+T = TypeVar("T")
+Parts: TypeAlias = Mapping[str, tuple[float, float]]
 """Case -> numerator and denominator of its share in a ratio of sums."""
 
 
@@ -34,10 +36,10 @@ class Measured:
 
 
 def measured(records: Sequence[RunRecord], method: Method, metric: Metric, of: str) -> Measured:
-    """Our mean of a metric.
+    r"""Our mean of a metric.
 
     A ratio of sums (the Dice of all voxels, the IoU of all boxes) has no value of a case whose mean it were. Its
-    interval is that of the linearised values $R + (N_g - R D_g) / \\bar D$ of the patients g, whose mean is the ratio
+    interval is that of the linearised values $R + (N_g - R D_g) / \bar D$ of the patients g, whose mean is the ratio
     R itself.
 
     Args:
@@ -53,7 +55,7 @@ def measured(records: Sequence[RunRecord], method: Method, metric: Metric, of: s
     """
     runs = [records[run] for run in method.runs]
     if metric.name == "mean_iou":
-        return _of_ratios(records, method, lambda run, kind: _ious(run, kind), [_kind(runs, of)])
+        return _of_ratios(records, method, _ious, [_kind(runs, of)])
     labels = _labels(runs, of)
     if metric.name == "dice_global":
         return _of_ratios(records, method, _overlaps, labels)
@@ -127,14 +129,14 @@ def _ious(run: RunRecord, kind: str) -> Parts:
 def _overlaps(run: RunRecord, label: int) -> Parts:
     """Twice the shared voxels, and the voxels of both masks, of each case."""
     return {
-        score.case: (2 * score.voxels[2], score.voxels[0] + score.voxels[1])
+        score.case: (2.0 * score.voxels[2], float(score.voxels[0] + score.voxels[1]))
         for score in run.scores
         if score.label == label and score.voxels
     }
 
 
 def _of_ratios(
-    records: Sequence[RunRecord], method: Method, parts: Callable[[RunRecord, object], Parts], of: Sequence[object]
+    records: Sequence[RunRecord], method: Method, parts: Callable[[RunRecord, T], Parts], of: Sequence[T]
 ) -> Measured:
     """The mean over classes of ratios of sums over cases."""
     seeds = by_seed(records, method)

@@ -90,9 +90,12 @@ def gaps(records: Sequence[RunRecord]) -> Iterator[str]:
     for method in methods(records):
         folds = {seed: {place_of(run)[1] for run in runs} for seed, runs in by_seed(records, method).items()}
         whole = sorted(set().union(*folds.values()))
-        missing = [f"fold {fold} of seed {seed}" for seed, there in folds.items() for fold in whole if fold not in there]
+        missing = [
+            f"fold {fold} of seed {seed}" for seed, there in folds.items() for fold in whole if fold not in there
+        ]
         if missing:
-            yield f"{method.name}: {', '.join(missing)} is not there; only the cases that all its seeds have count"
+            are = "is" if len(missing) == 1 else "are"
+            yield f"{method.name}: {', '.join(missing)} {are} not there; only the cases that all its seeds have count"
 
 
 def _key(record: RunRecord) -> str:

@@ -113,7 +113,7 @@ def _claimed(runs: Sequence[RunRecord], study: Study | Literal["none"]) -> dict[
         "measured_on": here,
         "published_on": there,
         "other_data": claims.otherwise(runs, found),
-        "sources": len({(claim.published.source, claim.published.data) for claim in found}) > 1,
+        "several_data": len({claim.published.data for claim in found}) > 1,
     }
 
 

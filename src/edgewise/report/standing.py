@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from edgewise.report.claims import Entry, Published
 from edgewise.report.records import RunRecord
+from edgewise.report.words import shortened
 
 State: TypeAlias = Literal["done", "at work", "failed", "stopped", "not run"]
 
@@ -95,8 +96,8 @@ class Study:
         )
 
     def told(self) -> Iterator[tuple[str, str, str]]:
-        """(name, state, remark) of the parts of which there is something to say."""
+        """(name, state, remark) of the parts of which there is something to say; without absolute paths."""
         for row in self.rows:
             for part in row.parts:
                 if part.told:
-                    yield part.name, part.state, part.told
+                    yield part.name, part.state, shortened(part.told)

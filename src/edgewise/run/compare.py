@@ -14,7 +14,7 @@ from edgewise.errors import DataError, RunError
 from edgewise.metrics.cases import FIXED, POLICIES, Row, from_csv
 from edgewise.metrics.definitions import nearest
 from edgewise.metrics.presets import named
-from edgewise.report.methods import extent, gaps, methods
+from edgewise.report.methods import gaps
 from edgewise.report.page import told_apart
 from edgewise.report.records import read_run
 from edgewise.report.words import counted
@@ -88,7 +88,7 @@ def comparison(paths: Sequence[Path], wanted: Wanted) -> Comparison:
         notes += remarks
     results = _told_apart(results)
     if len(results) < 2:
-        raise DataError(_too_few(results))
+        raise DataError(_too_few(results, len(set(runs))))
     metrics = wanted.metrics or PRIMARY
     _require_metrics(results, metrics)
     for each in results:
@@ -192,11 +192,11 @@ def _told_apart(results: Sequence[Results]) -> list[Results]:
     ]
 
 
-def _too_few(results: Sequence[Results]) -> str:
-    if results and len(results[0].rows) > 1:
+def _too_few(results: Sequence[Results], runs: int) -> str:
+    if runs > 1:
         return (
-            f"all {len(results[0].rows)} runs are one method, {results[0].name}: their experiments differ in name and "
-            "seed only. Pass the runs of another method too, or their metrics.csv files to compare the seeds."
+            f"all {runs} runs are one method, {results[0].name}: their experiments differ in name, seed and fold only. "
+            "Pass the runs of another method too, or their metrics.csv files to compare the seeds."
         )
     return "one run alone cannot be compared. Pass at least two runs or tables."
 
