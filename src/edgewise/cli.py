@@ -19,6 +19,7 @@ app = App(
     name="edgewise",
     version=__version__,
     help="Train, apply and compare segmentation networks with distance maps.",
+    suppress_keyboard_interrupt=False,  # `exits` says how to go on
 )
 
 Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions", "experiments"]
@@ -76,6 +77,7 @@ def fit(
     from edgewise.experiment import with_fold
     from edgewise.experiment_file import load
     from edgewise.run.fit import Workplace, default_cache, run
+    from edgewise.run.processes import leads
     from edgewise.run.shipped import located
 
     place = Workplace(
@@ -86,7 +88,8 @@ def fit(
     )
     chosen = load(located(experiment), set or ())
     failures = run(chosen if fold == "file" else with_fold(chosen, fold), place, resume=resume)
-    print(out)
+    if leads():
+        print(out)
     return named(failures)
 
 
@@ -162,7 +165,7 @@ def evaluate(
 
     Args:
         predictions: folder of predicted masks, or one mask.
-        references: folder of reference masks, or one mask.
+        references: folder of reference masks, one mask, or the folder of a dataset.
         out: table of every case and class, .csv or .parquet; a summary is written beside it as JSON.
         definitions: whose definitions the metrics follow; see `edgewise list definitions`.
         tolerance: of the metrics that forgive small distances, in mm; a challenge that fixes its own keeps it.
@@ -312,6 +315,50 @@ def maps(
     return DONE
 
 
+@app.command
+def gradients(
+    runs: Annotated[list[Path], Parameter(negative=())] | None = None,
+    *,
+    out: Path,
+    loss: Annotated[list[str], Parameter(negative=())] | None = None,
+    case: Annotated[list[str], Parameter(negative=())] | None = None,
+    true: int = 2,
+    voxel: Literal["deep", "edge"] = "deep",
+    others: Literal["reference", "same", "even"] = "reference",
+    values: Annotated[list[str], Parameter(negative=())] | None = None,
+) -> int:
+    """Show which way the gradient of a loss moves each class: over the simplex of three classes, or on real slices.
+
+    Without runs: at every point of the simplex. With runs: on a validation case, at each of `training.snapshots` (else
+    at the best checkpoint). Exactly one component should be negative, that of the true class.
+
+    Args:
+        runs: run folders, or folders of them.
+        out: folder for figures (PNG, SVG) and numbers (gradients.json, gradients.csv).
+        loss: a kind, or a YAML mapping such as '{kind: region_wise, map: {kind: boundary}}'; may be repeated. Left out:
+            of runs their own; else region_wise with the boundary map and with its own, and cross_entropy.
+        case: with runs: a validation case, or "all"; may be repeated. The first is drawn, the numbers are of all. Left
+            out: the first validation case.
+        true: without runs: the true class, 0, 1 or 2.
+        voxel: without runs: whether the voxel lies deep in its class or at its edge.
+        others: without runs: what all other voxels predict meanwhile: their reference, the same as this one, or all
+            classes evenly.
+        values: without runs: what the loss's map holds at the voxel instead of the map of a small drawing, such as
+            10,20,-3, or "built"; once for all losses, or once for each in their order.
+    """
+    from edgewise.run.gradients import Voxel, losses, simplex
+
+    if runs:
+        from edgewise.run.slice_gradients import of_runs
+
+        lines = of_runs(runs, losses(loss or ()), tuple(case or ()), out)
+    else:
+        place = Voxel(true=true, depth=voxel, others=others, values=tuple(values or ()))
+        lines = simplex(losses(loss or ()), place, out)
+    print("\n".join([str(out), *lines]))
+    return DONE
+
+
 @app.command(name="list")
 def list_(
     what: Catalogue | Literal["schema"] = "losses",
@@ -323,8 +370,8 @@ def list_(
 
     Args:
         what: which catalogue.
-        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, path,
-            summary and claims.
+        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, sort,
+            path, summary, claims and rows.
         schema: print the JSON schema of the experiment file instead.
     """
     from edgewise.run.listing import describe, lines

@@ -67,6 +67,24 @@ class Fixed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Every second patient trains and the others validate, as in papers that halve a dataset without listing it.
+
+    Attributes:
+        of: what is even or odd: `number`, the last one in the patient's name (7 in patient007), or `position` among
+            the sorted patients, from 0.
+        train: the patients that train: `even` or `odd`.
+        group: as in `folds`.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    kind: Literal["parity"] = "parity"
+    of: Literal["number", "position"] = "number"
+    train: Literal["even", "odd"] = "even"
+    group: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """How long and how fast to train.
 
@@ -84,6 +102,8 @@ class Training:
         validate_every: steps between validations.
         patience: validations without improvement after which training ends; 0 never ends early.
         report_every: steps between journal records.
+        snapshots: steps after which the weights that predict are kept as a file of their own; 0 is before the first. It
+            changes nothing in a training, and a step that is not reached leaves none.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -99,6 +119,7 @@ class Training:
     validate_every: Count = 500
     patience: Annotated[int, Field(ge=0)] = 0
     report_every: Count = 50
+    snapshots: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
 
 def _dice_and_cross_entropy() -> Loss:
@@ -167,7 +188,7 @@ class Experiment:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
-    split: Annotated[Folds | Fixed, Field(discriminator="kind")] = Folds()
+    split: Annotated[Folds | Fixed | Parity, Field(discriminator="kind")] = Folds()
     plan: PlanSettings = PlanSettings()
     network: Network = ResidualUNet()
     loss: Loss = field(default_factory=_dice_and_cross_entropy)
@@ -220,7 +241,7 @@ def _plain(value: Any) -> Any:
 
 
 def with_fold(experiment: Experiment, fold: int) -> Experiment:
-    """The experiment with another fold validating; a fixed split becomes folds of the same patients.
+    """The experiment with another fold validating; any other split becomes folds of the same patients.
 
     Raises:
         ExperimentError: `fold` is not one of the folds.

@@ -69,6 +69,27 @@ def component(base: type[C], kind: str, changes: Sequence[str] = ()) -> C:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = value
+    return _component(base, content)
+
+
+def inline(base: type[C], text: str) -> C:
+    """One component of a catalogue, as a command line spells it: its kind, or a YAML mapping such as `{kind: dice}`.
+
+    Raises:
+        ExperimentError: it is neither, there is no such kind, or a key is misspelt or mistyped; names the nearest.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"{text!r} is not valid YAML: {' '.join(str(error).split())}") from error
+    if isinstance(content, str):
+        content = {"kind": content}
+    if not isinstance(content, dict):
+        raise ExperimentError(f"{text!r} is neither a kind nor a mapping such as '{{kind: dice}}'.")
+    return _component(base, content)
+
+
+def _component(base: type[C], content: dict[str, Any]) -> C:
     try:
         return TypeAdapter(base).validate_python(content)
     except ValidationError as error:
@@ -110,6 +131,10 @@ def _content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ExperimentError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ExperimentError(f"{path} must hold a mapping with at least `name:`; it holds {type(content).__name__}.")
+    if "rows" in content:
+        raise ExperimentError(
+            f"{path} is a study of several experiments, not an experiment. Run it by `edgewise study`."
+        )
     if "base" not in content:
         return content
     base = content.pop("base")

@@ -1,5 +1,6 @@
 """`edgewise list`: the components an experiment file may name, sets of metric definitions, shipped experiments."""
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields
@@ -35,7 +36,8 @@ def catalogue(what: str) -> type[Component]:
 def describe(what: str) -> list[dict[str, Any]]:
     """One object a component: kind, source, needs, parameters, summary.
 
-    Or one a set of definitions, with its metrics; or one a shipped experiment: name, path, summary, claims.
+    Or one a set of definitions, with its metrics; or one a shipped experiment or study: name, sort, path, summary, its
+    claims, and the rows of a study.
     """
     if what == "experiments":
         from edgewise.run.shipped import shipped
@@ -64,21 +66,36 @@ def lines(what: str) -> list[str]:
         return [line for row in rows for line in _paragraph(row)]
     if what == "experiments":
         width = max(len(row["name"]) for row in rows)
-        return [f"{row['name']:{width}}  {_claimed(row['claims'])}".rstrip() for row in rows]
+        return [f"{row['name']:{width}}  {_about(row)}".rstrip() for row in rows]
     width = max(len(row["kind"]) for row in rows)
     needs = [f" (needs {', '.join(row['needs'])})" if row["needs"] else "" for row in rows]
     return [f"{row['kind']:{width}}  {_words(row['summary'])}{need}" for row, need in zip(rows, needs, strict=True)]
 
 
 def _experiment(shipped: "Shipped") -> dict[str, Any]:
+    """A study's claims are those of its rows, which may be experiments of this list."""
+    import yaml
+
     from edgewise.experiment_file import load
 
+    study = shipped.sort == "study"
     return {
         "name": shipped.name,
+        "sort": shipped.sort,
         "path": str(shipped.path),
         "summary": shipped.summary,
-        "claims": [asdict(claim) for claim in load(shipped.path).claims],
+        "claims": [] if study else [asdict(claim) for claim in load(shipped.path).claims],
+        "rows": list(yaml.safe_load(shipped.path.read_text(encoding="utf-8"))["rows"]) if study else [],
     }
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    """What was published for an experiment; the size of a study, and the first sentence of what it says of itself."""
+    if row["sort"] == "experiment":
+        return _claimed(row["claims"])
+    count = len(row["rows"])
+    first = re.split(r"\.(?:\s{2,}|\s+(?=[A-Z]))", row["summary"], maxsplit=1)[0].rstrip(".")
+    return f"study of {count} row{'s' * (count > 1)}: {first}"
 
 
 def _claimed(claims: Sequence[Mapping[str, Any]]) -> str:
