@@ -99,6 +99,8 @@ def test_runs_of_a_study_are_compared_by_its_folder_too(tmp_path, edgewise):
         finish(folder, part, 0.7 if part.row == "dice" else 0.8)
     assert is_study(folder.path)
     assert not is_study(folder.runs)
+    (folder.runs / "study.yaml").write_text("rows: {}")
+    assert not is_study(folder.runs), "somebody keeps a study file beside runs"
     call = edgewise("compare", folder.path)
     assert call.code == 0
     assert call.out == edgewise("compare", folder.runs).out

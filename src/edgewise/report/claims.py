@@ -111,6 +111,7 @@ def _numbers(claim: Mapping[str, Any]) -> Iterator[Published]:
     values, deviations = claim.get("values"), claim.get("deviations")
     spread = deviations if isinstance(deviations, Mapping) else {}
     for column, value in values.items() if isinstance(values, Mapping) else ():
+        deviation = spread.get(column)
         if isinstance(value, int | float):
             yield Published(
                 source=str(claim.get("source", "")),
@@ -118,7 +119,7 @@ def _numbers(claim: Mapping[str, Any]) -> Iterator[Published]:
                 of=str(claim.get("of", "all")),
                 column=str(column),
                 value=float(value),
-                deviation=float(spread.get(column) or math.nan),
+                deviation=float(deviation) if isinstance(deviation, int | float) else math.nan,
             )
 
 

@@ -17,8 +17,9 @@ from edgewise.study.watch import standing as standing_of
 
 
 def is_study(path: Path) -> bool:
-    """Whether a folder is that of a study."""
-    return StudyFolder(path=path).study.is_file()
+    """Whether a folder is that of a study, rather than one that holds a study file."""
+    folder = StudyFolder(path=path)
+    return folder.study.is_file() and folder.place.is_file()
 
 
 def report(path: Path, out: Path | Literal["run"]) -> Path:
