@@ -270,15 +270,17 @@ def compare(
 
 @app.command
 def report(runs: Annotated[list[Path], Parameter(negative=())], *, out: Path | Literal["run"] = "run") -> int:
-    """Write one self-contained HTML page about a run, or about several runs compared with each other.
+    """Write one self-contained HTML page about a run, about several runs compared with each other, or about a study.
 
     Args:
-        runs: run folders, or one folder that holds them.
+        runs: run folders, one folder that holds them, or a study folder, whose study need not have ended.
         out: HTML file; "run" writes report.html into the (first) folder given.
     """
     from edgewise.run.report import report as work
+    from edgewise.study.report import is_study
+    from edgewise.study.report import report as of_study
 
-    print(work(runs, out))
+    print(of_study(runs[0], out) if len(runs) == 1 and is_study(runs[0]) else work(runs, out))
     return DONE
 
 

@@ -14,6 +14,7 @@ from edgewise.errors import DataError, RunError
 from edgewise.metrics.cases import FIXED, POLICIES, Row, from_csv
 from edgewise.metrics.definitions import nearest
 from edgewise.metrics.presets import named
+from edgewise.report.methods import gaps
 from edgewise.report.page import told_apart
 from edgewise.report.records import read_run
 from edgewise.report.words import counted
@@ -87,7 +88,7 @@ def comparison(paths: Sequence[Path], wanted: Wanted) -> Comparison:
         notes += remarks
     results = _told_apart(results)
     if len(results) < 2:
-        raise DataError(_too_few(results))
+        raise DataError(_too_few(results, len(set(runs))))
     metrics = wanted.metrics or PRIMARY
     _require_metrics(results, metrics)
     for each in results:
@@ -108,7 +109,7 @@ def comparison(paths: Sequence[Path], wanted: Wanted) -> Comparison:
 
 
 def _methods(folders: Sequence[Path]) -> tuple[list[Results], list[str]]:
-    """Runs whose experiments differ in name and seed only are one method, as in the report."""
+    """Runs whose experiments differ in name, seed and fold only are one method, as in the report."""
     for folder in folders:
         files = RunFolder(path=folder)
         missing = [path.name for path in (files.metrics, files.summary) if not path.exists()]
@@ -128,6 +129,7 @@ def _methods(folders: Sequence[Path]) -> tuple[list[Results], list[str]]:
         for record in records
         for failure in dict.fromkeys([*record.journal.failures, *_failures(record.summary)])
     ]
+    notes += gaps(records)
     if len({str(record.dataset.get("digest", "")) for record in records}) > 1:
         notes.append("the runs were trained on datasets of different content")
     return results, notes
@@ -190,11 +192,11 @@ def _told_apart(results: Sequence[Results]) -> list[Results]:
     ]
 
 
-def _too_few(results: Sequence[Results]) -> str:
-    if results and len(results[0].rows) > 1:
+def _too_few(results: Sequence[Results], runs: int) -> str:
+    if runs > 1:
         return (
-            f"all {len(results[0].rows)} runs are one method, {results[0].name}: their experiments differ in name and "
-            "seed only. Pass the runs of another method too, or their metrics.csv files to compare the seeds."
+            f"all {runs} runs are one method, {results[0].name}: their experiments differ in name, seed and fold only. "
+            "Pass the runs of another method too, or their metrics.csv files to compare the seeds."
         )
     return "one run alone cannot be compared. Pass at least two runs or tables."
 

@@ -167,14 +167,15 @@ class RunFolder:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """`path` itself if it is a run folder, else the run folders that lie in it.
+    """`path` itself if it is a run folder, else the run folders that lie in it, or in `runs` there, as in a study.
 
     Raises:
         RunError: there are none.
     """
     if RunFolder(path=path).experiment.exists():
         return [path]
-    below = sorted(experiment.parent for experiment in path.glob("*/experiment.yaml"))
+    found = path.glob("*/experiment.yaml"), path.glob("runs/*/experiment.yaml")
+    below = next(filter(None, (sorted(experiment.parent for experiment in each) for each in found)), [])
     if not below:
         problem = "it is no run folder and holds none" if path.is_dir() else "there is no such folder"
         raise RunError(f"{path}: {problem}. Pass a folder made by `edgewise fit`.")

@@ -1,6 +1,5 @@
 """`edgewise study`: every part of a study, as far as it is not done yet; then the comparison and the report."""
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -12,24 +11,20 @@ from edgewise import __version__
 from edgewise.console import say
 from edgewise.data import layouts
 from edgewise.engines.base import Outcome, Task
-from edgewise.errors import EdgewiseError, StudyError
+from edgewise.errors import StudyError
 from edgewise.exits import SOME_FAILED
 from edgewise.files import finite
 from edgewise.machine import cores
-from edgewise.run.compare import Wanted, compare
 from edgewise.run.fit import inspection_of, plan_of, prepared_for, split_of
-from edgewise.run.report import report
 from edgewise.study import settle
 from edgewise.study.budget import Shortening, fitting
 from edgewise.study.cost import Cost, Seconds, measured
 from edgewise.study.file import Part, Study
-from edgewise.study.folder import StudyFolder
+from edgewise.study.folder import StudyFolder, last_words
 from edgewise.study.forecast import show
+from edgewise.study.report import concluded
 from edgewise.study.settle import Ground
 from edgewise.study.watch import watched
-
-FULL = 2**18
-"""Bytes of free space below which a disk is full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +64,7 @@ def study(found: Study, place: Workplace) -> Mapping[str, str]:
         begun.settle()
         begun.prepare()
         failures = begun.work()
-    return {**failures, **_concluded(begun)}
+    return {**failures, **concluded(begun.study, begun.folder)}
 
 
 def forecast(found: Study, place: Workplace) -> None:
@@ -202,34 +197,4 @@ class _Begun:
             return ""
         if outcome.code == SOME_FAILED and self.folder.state(part) == "done":
             return f"some of its cases failed; {self.folder.log(part)} names them"
-        return outcome.reason or _last_words(self.folder.log(part))
-
-
-def _concluded(begun: _Begun) -> dict[str, str]:
-    """Print the comparison and write the report, as far as there are results."""
-    runs = [begun.folder.run(part).path for part in begun.study.parts if begun.folder.state(part) == "done"]
-    if not runs:
-        return {}
-    rows = {part.row for part in begun.study.parts if begun.folder.state(part) == "done"}
-    failures = {}
-    try:
-        report(runs, begun.folder.report)
-        if len(rows) > 1:
-            compare(runs, Wanted())
-    except EdgewiseError as error:  # the runs are there all the same
-        failures["comparison"] = str(error)
-    return failures
-
-
-def _last_words(log: Path) -> str:
-    """What a part said last: its message, or the last line of an error that should not be."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return "it left no log"
-    if shutil.disk_usage(log.parent).free < FULL:  # then it could not say it itself
-        return f"there is no space left for {log.parent.parent}. Make some, and start the same command again."
-    said = [i for i, line in enumerate(lines) if line.startswith("edgewise: ")]
-    if said:
-        return " ".join(line.strip() for line in lines[said[-1] :])[len("edgewise: ") :]
-    return f"{lines[-1] if lines else 'it said nothing'} ({log})"
+        return outcome.reason or last_words(self.folder.log(part))
