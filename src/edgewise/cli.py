@@ -21,7 +21,7 @@ app = App(
     help="Train, apply and compare segmentation networks with distance maps.",
 )
 
-Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions", "experiments"]
+Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "engines", "definitions", "experiments"]
 
 
 @app.command
