@@ -22,7 +22,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `exits` says how to go on
 )
 
-Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions", "experiments"]
+Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "engines", "definitions", "experiments"]
 
 
 @app.command

@@ -20,7 +20,7 @@ from edgewise.report.records import read_run
 from edgewise.report.words import counted
 from edgewise.run.folder import RunFolder, runs_in
 from edgewise.run.report import grouped
-from edgewise.run.verdict_table import described, show
+from edgewise.run.verdict_table import brief, described, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,13 @@ class Wanted:
     Attributes:
         metrics: columns; none is the primary ones.
         group: pattern that finds the patient in a case id of a table, `auto`, or `none`: each case is one.
-        output: a table for people, or everything as JSON.
+        output: every comparison as a table for people; `brief`: the means, and the differences that were found; or
+            everything as JSON.
     """
 
     metrics: tuple[str, ...] = ()
     group: str = "auto"
-    output: Literal["table", "json"] = "table"
+    output: Literal["table", "brief", "json"] = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ def compare(paths: Sequence[Path], wanted: Wanted) -> None:
     found = comparison(paths, wanted)
     if wanted.output == "json":
         print(json.dumps(described(found.results, found.found, found.ranks, found.notes), indent=1))  # noqa: T201
+    elif wanted.output == "brief":
+        brief(found.results, found.found, found.notes)
     else:
         show(found.results, found.found, found.ranks, found.notes)
 

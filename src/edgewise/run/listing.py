@@ -1,4 +1,4 @@
-"""`edgewise list`: the components an experiment file may name, sets of metric definitions, shipped experiments."""
+"""`edgewise list`: what experiment and study files may name, sets of metric definitions, shipped experiments."""
 
 import re
 import textwrap
@@ -28,6 +28,8 @@ def catalogue(what: str) -> type[Component]:
             from edgewise.networks.base import Network as Base  # type: ignore[assignment]
         case "methods":
             from edgewise.methods.base import Method as Base  # type: ignore[assignment]
+        case "engines":
+            from edgewise.engines.base import Engine as Base  # type: ignore[assignment]
         case _:
             from edgewise.metrics.base import Metric as Base  # type: ignore[assignment]
     return Base

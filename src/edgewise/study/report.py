@@ -51,8 +51,10 @@ def concluded(study: Study, folder: StudyFolder) -> dict[str, str]:
     try:
         told, records = _written(study, folder, folder.report)
         lines = _claimed(told, records)
-        if len({part.row for part in done}) > 1:
-            compare([folder.run(part).path for part in done], Wanted())
+        rows = {part.row for part in done}
+        if len(rows) > 1:
+            wanted = Wanted(output="brief" if len(rows) > 2 else "table")
+            compare([folder.run(part).path for part in done], wanted)
     except EdgewiseError as error:
         failures["comparison"] = str(error)
     print("".join(f"{line}\n" for line in lines), end="")  # noqa: T201 - a result

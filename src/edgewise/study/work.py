@@ -14,7 +14,6 @@ from edgewise.engines.base import Outcome, Task
 from edgewise.errors import StudyError
 from edgewise.exits import SOME_FAILED
 from edgewise.files import finite
-from edgewise.machine import cores
 from edgewise.run.fit import inspection_of, plan_of, prepared_for, split_of
 from edgewise.study import settle
 from edgewise.study.budget import Shortening, fitting
@@ -91,7 +90,7 @@ class _Begun:
         self._reading: Seconds = time.monotonic() - self._started
         self._require_data(inspection.fingerprint.digest)
         self.slots = study.engine.room(len(study.parts))
-        threads = max(cores() // self.slots, 1)
+        threads = study.engine.threads(len(study.parts))
         self.ground = Ground(dataset=dataset, inspection=inspection, threads=threads)
 
     def settle(self, *, measure: bool = False) -> dict[str, Cost]:
