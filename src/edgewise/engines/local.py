@@ -63,7 +63,7 @@ class Local(Engine):
                 for slot, (task, process) in list(running.items()):
                     code = process.poll()
                     if code is not None:
-                        del running[slot]
+                        _close(running.pop(slot)[1])
                         yield Outcome(name=task.name, code=code, reason=_killed(code))
         finally:
             for _, process in running.values():
@@ -71,6 +71,7 @@ class Local(Engine):
                     os.killpg(process.pid, signal.SIGTERM)  # with the processes that it has started
             for _, process in running.values():
                 process.wait()
+                _close(process)
 
 
 def _begun(task: Task, slot: int) -> subprocess.Popen[bytes]:
@@ -92,6 +93,12 @@ def _begun(task: Task, slot: int) -> subprocess.Popen[bytes]:
             f"cannot start a part that writes to {task.log}: {error.strerror or error}. Make space, or stop other "
             "programs; the same command then goes on."
         ) from error
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe to a process that has ended."""
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _own_gpu(slot: int) -> Mapping[str, str]:
