@@ -19,6 +19,7 @@ app = App(
     name="edgewise",
     version=__version__,
     help="Train, apply and compare segmentation networks with distance maps.",
+    suppress_keyboard_interrupt=False,  # `exit_code` says how to go on
 )
 
 Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions", "experiments"]

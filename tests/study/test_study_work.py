@@ -23,6 +23,14 @@ def test_a_study_trains_every_row_with_every_seed_and_compares_the_rows(finished
     assert "entropy" in (place.out / "report.html").read_text("utf-8")
 
 
+def test_parts_whose_cases_are_loaded_by_a_process_of_their_own_come_to_their_end(finished):
+    """A lock on `sys.stdin` would be copied, held, into that process, which would wait for it for ever."""
+    for seed in (0, 1):
+        plan = yaml.safe_load((runs(finished.place)["entropy", seed] / "experiment.yaml").read_text("utf-8"))["plan"]
+        assert plan["workers"] == 1
+        assert events(runs(finished.place)["entropy", seed], "end")
+
+
 def test_its_folder_is_the_last_line_that_it_prints_after_the_comparison(finished):
     *comparison, folder = finished.call.out.splitlines()
     assert folder == str(finished.place.out)
@@ -79,7 +87,7 @@ def test_data_that_changed_are_refused_and_nothing_is_lost(place, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(place.data, data)
     place.data = data
-    label = data / "labelsTr" / "phantom_000.nii.gz"
+    label = data / "labelsTr" / "phantom_001.nii.gz"
     mask = nib.load(label)
     nib.save(nib.Nifti1Image(np.roll(np.asanyarray(mask.dataobj), 1, axis=0), mask.affine, mask.header), label)
     before = written(place.out)
@@ -110,6 +118,20 @@ def test_two_studies_do_not_work_in_one_folder_at_once(place):
     assert call.code == 2
     assert call.complaints == [
         f"edgewise: another `edgewise study` works in {place.out}. Wait for it, or choose another --out."
+    ]
+
+
+def test_an_interruption_is_said_with_the_way_to_go_on(place, monkeypatch):
+    from edgewise.study import work
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "study", interrupted)
+    call = run(place)
+    assert call.code == 130
+    assert call.complaints == [
+        "edgewise: interrupted. The same command goes on; `edgewise fit` needs --resume for that."
     ]
 
 
