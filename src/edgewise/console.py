@@ -20,6 +20,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints
 
 
+def on_terminal() -> bool:
+    """Whether progress is a bar, which shows the time left by itself."""
+    return sys.stderr.isatty()
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Report]:
     """Show the progress of one task; the block calls what it is given.
@@ -30,7 +35,7 @@ def progress(title: str) -> Iterator[Report]:
     Yields:
         A function to tell (done, total, remark).
     """
-    if sys.stderr.isatty():
+    if on_terminal():
         with _bar(title) as report:
             yield report
     else:

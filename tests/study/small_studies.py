@@ -23,7 +23,10 @@ from methods.killed_runs import timeless
 from tiny import PLAN
 
 TRAINING = {"steps": 20, "validate_every": 5, "report_every": 5}
-ROWS = {"dice": {"loss": {"kind": "dice"}}, "entropy": {"loss": {"kind": "cross_entropy"}}}
+ROWS = {
+    "dice": {"loss": {"kind": "dice"}},
+    "entropy": {"loss": {"kind": "cross_entropy"}, "plan": {"workers": 1}},
+}
 ENGINE = {"kind": "local", "slots": 2}
 
 

@@ -293,11 +293,3 @@ def test_a_study_given_to_fit_is_said_to_be_one(file, tmp_path, edgewise):
         f"edgewise: {path} is a study, as it has `rows`. `edgewise study` works on it.",
     )
     assert not (tmp_path / "run").exists()
-
-
-def test_an_experiment_given_to_study_is_said_to_be_one(file, tmp_path, edgewise):
-    file({})
-    call = edgewise("study", tmp_path / "base.yaml", "--data", tmp_path, "--out", tmp_path / "out")
-    assert call.code == 2
-    assert "`edgewise fit` runs an experiment" in call.err
-    assert not (tmp_path / "out").exists()

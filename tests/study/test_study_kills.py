@@ -78,13 +78,6 @@ def test_a_part_that_is_killed_is_named_with_the_signal_and_the_rest_goes_on(pla
     assert same_training(runs(place)["dice", 0], runs(finished.place)["dice", 0])
 
 
-def test_a_part_whose_cases_are_loaded_by_a_process_of_its_own_comes_to_its_end(place):
-    """A lock on `sys.stdin` would be copied, held, into that process, which would wait for it for ever."""
-    write_study(place, {"dice": {**ROWS["dice"], "plan": {"workers": 1}}}, seeds=[0])
-    call = run(place)
-    assert (call.code, call.complaints) == (0, [])
-
-
 @pytest.fixture
 def small_disk(tmp_path):
     """Mounts a disk of a few bytes, which can be made larger."""
@@ -102,6 +95,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="a disk of a given size needs the right to mount one")
 def test_a_full_disk_is_said_once_and_nothing_is_lost(place, finished, small_disk):
     disk, resize = small_disk

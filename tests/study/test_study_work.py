@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 
@@ -19,6 +21,14 @@ def test_a_study_trains_every_row_with_every_seed_and_compares_the_rows(finished
         assert (folder / "curves.png").exists()
         assert [event["step"] for event in events(folder, "end")] == [20]
     assert "entropy" in (place.out / "report.html").read_text("utf-8")
+
+
+def test_parts_whose_cases_are_loaded_by_a_process_of_their_own_come_to_their_end(finished):
+    """A lock on `sys.stdin` would be copied, held, into that process, which would wait for it for ever."""
+    for seed in (0, 1):
+        plan = yaml.safe_load((runs(finished.place)["entropy", seed] / "experiment.yaml").read_text("utf-8"))["plan"]
+        assert plan["workers"] == 1
+        assert events(runs(finished.place)["entropy", seed], "end")
 
 
 def test_its_folder_is_the_last_line_that_it_prints_after_the_comparison(finished):
@@ -38,11 +48,12 @@ def test_it_writes_down_all_that_was_decided(finished):
     assert place["data"] == str(finished.place.data)
 
 
-def test_cases_are_prepared_once_for_all_parts(finished):
-    (preparation,) = [path for path in (finished.place.cache / "prepared").iterdir() if path.is_dir()] or [None]
-    assert preparation is not None
-    for log in (finished.place.out / "logs").iterdir():
-        assert "preparing" not in log.read_text("utf-8")
+def test_cases_are_prepared_once_for_all_parts_before_the_first_begins(finished):
+    prepared = [path for path in (finished.place.cache / "prepared").rglob("*") if path.is_file()]
+    began = [path.stat().st_mtime_ns for path in (finished.place.out / "runs").glob(".*.lock")]
+    assert len({path.parent for path in prepared}) == 6
+    assert len(began) == 4
+    assert max(path.stat().st_mtime_ns for path in prepared) < min(began)
 
 
 def test_nothing_is_trained_a_second_time(place):
@@ -72,19 +83,13 @@ def test_only_what_is_new_is_trained_though_rows_have_new_names_and_parts_that_f
     assert "soft_dice" in call.out
 
 
-def test_a_part_that_diverged_diverges_again_and_the_others_stay(place):
-    write_study(place, {**ROWS, "wild": DIVERGING}, seeds=[0])
-    kept = {key: written(folder) for key, folder in runs(place).items()}
-    assert run(place).code == 1
-    assert {key: written(folder) for key, folder in runs(place).items() if key in kept} == kept
-
-
 def test_data_that_changed_are_refused_and_nothing_is_lost(place, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(place.data, data)
     place.data = data
-    case = sorted((data / "labelsTr").iterdir())
-    shutil.copy(case[0], case[1])
+    label = data / "labelsTr" / "phantom_001.nii.gz"
+    mask = nib.load(label)
+    nib.save(nib.Nifti1Image(np.roll(np.asanyarray(mask.dataobj), 1, axis=0), mask.affine, mask.header), label)
     before = written(place.out)
     call = run(place)
     assert call.code == 2
@@ -113,6 +118,20 @@ def test_two_studies_do_not_work_in_one_folder_at_once(place):
     assert call.code == 2
     assert call.complaints == [
         f"edgewise: another `edgewise study` works in {place.out}. Wait for it, or choose another --out."
+    ]
+
+
+def test_an_interruption_is_said_with_the_way_to_go_on(place, monkeypatch):
+    from edgewise.study import work
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "study", interrupted)
+    call = run(place)
+    assert call.code == 130
+    assert call.complaints == [
+        "edgewise: interrupted. The same command goes on; `edgewise fit` needs --resume for that."
     ]
 
 

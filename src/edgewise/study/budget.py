@@ -83,9 +83,8 @@ def _largest(lasting: Callable[[float], Seconds], time: Seconds, least: float) -
 def _validations(costs: Sequence[Cost], slots: int, factor: float) -> int:
     """How many validations a training has: never fewer with more steps."""
     steps, one = (_lasting(times, slots) for times in zip(*((c.moving, c.validation) for c in costs), strict=True))
-    affordable = int(WATCHING * factor * steps / one) if one else math.inf
-    most = max(cost.validations for cost in costs)
-    return int(min(max(affordable, 1), most))
+    affordable = WATCHING * factor * steps / one if one else math.inf
+    return int(min(max(affordable, 1), max(cost.validations for cost in costs)))
 
 
 def _shortened(costs: Sequence[Cost], factor: float, validations: int) -> list[Seconds]:

@@ -47,6 +47,11 @@ class Part:
     folder: str
 
     @property
+    def digest(self) -> str:
+        """What decides its numbers, at the end of its folder's name."""
+        return self.folder.rpartition("-")[2]
+
+    @property
     def seed(self) -> int:
         """The seed it is trained with."""
         return self.experiment.seed

@@ -65,7 +65,7 @@ class StudyFolder:
         Raises:
             StudyError: its folder holds a run of other settings, as an older version with other defaults leaves.
         """
-        folder = self.run(part)
+        folder = self._there(part)
         if not folder.experiment.exists():
             return "waiting"
         if _settings(experiment_file.load(folder.experiment)) != _settings(part.experiment):
@@ -78,16 +78,20 @@ class StudyFolder:
     def adopt(self, parts: Sequence[Part]) -> None:
         """Give runs that were begun under another name, as of a row that is renamed since, the name of their part.
 
-        What decides a run's numbers is at the end of its folder's name. One that is at work now is left alone.
+        One that is at work now is left alone.
         """
-        there = {each.name.rpartition("-")[2]: each for each in self.runs.glob("*-*") if each.is_dir()}
         for part in parts:
-            old, new = there.get(part.folder.rpartition("-")[2]), self.run(part).path
-            if old is None or new.exists():
-                continue
-            with suppress(StudyError), _lock(self.runs / f".{old.name}.lock", wait=False):
-                old.rename(new)
-                self._rename(part)
+            old, new = self._there(part).path, self.run(part).path
+            if old != new:
+                with suppress(StudyError), _lock(self.runs / f".{old.name}.lock", wait=False):
+                    old.rename(new)
+                    self._rename(part)
+
+    def _there(self, part: Part) -> RunFolder:
+        """The run of a part, under whatever name: what decides its numbers is at the end of the folder's name."""
+        own = self.run(part)
+        others = [] if own.path.exists() else sorted(self.runs.glob(f"*-{part.digest}"))
+        return RunFolder(path=others[0]) if others else own
 
     def _rename(self, part: Part) -> None:
         """Write the part's name into its run; one that goes on keeps its own, by which it knows its checkpoints."""

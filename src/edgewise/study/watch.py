@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgewise.console import progress
+from edgewise.console import on_terminal, progress
 from edgewise.study.file import Part, Study
 from edgewise.study.folder import StudyFolder
 
@@ -47,7 +47,7 @@ def watched(study: Study, folder: StudyFolder) -> Iterator[Callable[[], None]]:
             done, whole = sum(each.step for each in now), sum(each.steps for each in now)
             left = _left(time.monotonic() - begun, done - gone, whole - done)
             # The last step is not the end: parts are evaluated after it.
-            report(min(done, whole - 1), whole, f"{_told(now)}{left}")
+            report(min(done, whole - 1), whole, _told(now) if on_terminal() else f"{_told(now)}{left}")
 
         yield watch
         now = [standing(folder, part) for part in study.parts]
@@ -88,13 +88,19 @@ def _last_step(lines: bytes) -> int:
 
 def _told(now: list[Standing]) -> str:
     done = sum(each.done for each in now)
-    at_work = [f"{each.part.experiment.name} {each.step}/{each.steps}" for each in now if not each.done and each.step]
+    at_work = [_place(each) for each in now if not each.done and each.step]
     named = f"; {', '.join(at_work[:3])}{', ...' if len(at_work) > 3 else ''}" if at_work else ""
     return f"{done} of {len(now)} parts done{named}"
+
+
+def _place(each: Standing) -> str:
+    return f"{each.part.experiment.name} {f'{each.step}/{each.steps}' if each.step < each.steps else 'evaluating'}"
 
 
 def _left(seconds: float, gained: int, missing: int) -> str:
     if not gained or not missing:
         return ""
-    minutes = seconds * missing / gained / 60
-    return f"; about {minutes:.0f} min left" if minutes < 90 else f"; about {minutes / 60:.1f} h left"
+    left = seconds * missing / gained
+    if left < 90:
+        return f"; about {left:.0f} s left"
+    return f"; about {left / 60:.0f} min left" if left < 5400 else f"; about {left / 3600:.1f} h left"

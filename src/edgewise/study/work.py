@@ -14,6 +14,7 @@ from edgewise.engines.base import Outcome, Task
 from edgewise.errors import StudyError
 from edgewise.exits import SOME_FAILED
 from edgewise.files import finite
+from edgewise.machine import processes
 from edgewise.run.fit import inspection_of, plan_of, prepared_for, split_of
 from edgewise.study import settle
 from edgewise.study.budget import Shortening, fitting
@@ -56,6 +57,7 @@ def study(found: Study, place: Workplace) -> Mapping[str, str]:
     Raises:
         EdgewiseError: the data, the folder or the engine cannot be used.
     """
+    _require_one_process()
     found.engine.require()
     folder = StudyFolder(path=place.out)
     with folder.held():
@@ -68,10 +70,19 @@ def study(found: Study, place: Workplace) -> Mapping[str, str]:
 
 def forecast(found: Study, place: Workplace) -> None:
     """Say which parts there are, how long they take and how much disk; nothing is trained, and `out` is left alone."""
+    _require_one_process()
     found.engine.require()
     begun = _Begun(found, StudyFolder(path=place.out), place)
     costs = begun.settle(measure=True)
     show(begun.study, begun.folder, costs, begun.slots)
+
+
+def _require_one_process() -> None:
+    if processes() > 1:
+        raise StudyError(
+            f"this is one of {processes()} processes (WORLD_SIZE), each of which would begin all parts of the study. "
+            "Start it once: its engine begins the others. `torchrun` is for one training, `edgewise fit`."
+        )
 
 
 class _Begun:
