@@ -1,4 +1,4 @@
-"""The experiment files that come with Edgewise: each is found by its name, fits its data, and trains."""
+"""The experiments and studies that come with Edgewise: each is found by its name, fits its data, and trains."""
 
 import json
 import math
@@ -28,7 +28,7 @@ from edgewise.plan import Machine
 from edgewise.run.folder import RunFolder
 from edgewise.run.shipped import located
 from edgewise.run.trainer import Trainer
-from shipped_files import ALL, ROOT, experiment, names
+from shipped_files import ALL, ROOT, STUDIES, experiment, names, rows
 
 BASES = sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("base.yaml"))
 
@@ -106,15 +106,22 @@ class TestFiles:
             "lsnet": ((512, 512, 240), (0.86, 0.86, 1.0), "CT"),
             "acdc": ((216, 256, 9), (1.56, 1.56, 10.0), "MR"),
             "replicas": ((36, 50, 35), (1.0, 1.0, 1.0), "MR"),
+            "brats18": ((240, 240, 155), (1.0, 1.0, 1.0), "MR"),
+            "kits19": ((512, 512, 107), (0.78125, 0.78125, 3.0), "CT"),
         }
-        shape, spacing, channel = data["acdc" if name.endswith("acdc") else name.split("/")[0]]
+        first, last = name.split("/")[0], name.split("/")[-1]
+        flat = name.startswith("lsnet") or "acdc" in name or "regionwise" in name or name.endswith("gradients")
+        shape, spacing, channel = data[
+            "acdc" if last == "gradients" else last if last in {"acdc", "brats18", "kits19"} else first
+        ]
+        channels = (channel,) * (4 if name.endswith("brats18") else 1)
         facts = ChannelFacts(mean=60.0, std=20.0, p005=-10.0, p995=120.0, minimum=-100.0, maximum=300.0)
         case = CaseFacts(id="a", shape=shape, spacing=spacing, voxels=(10, 5), digest="a")
-        fingerprint = Fingerprint(cases=(case,), channels=(facts,), digest="x")
+        fingerprint = Fingerprint(cases=(case,), channels=(facts,) * len(channels), digest="x")
         machine = Machine(gpu=gpu, cores=8, memory_gb=11.0 if gpu else 16.0)
-        plan = planning.make(fingerprint, (channel,), base.plan, machine, ("background", "a", "b"))
+        plan = planning.make(fingerprint, channels, base.plan, machine, ("background", "a", "b"))
         assert len(plan.widths) == len(plan.strides)
-        assert plan.dimensions == (2 if "acdc" in name or name.startswith("lsnet") else 3)
+        assert plan.dimensions == (2 if flat else 3)
         assert all(p % math.prod(s) == 0 for p, s in zip(plan.patch, zip(*plan.strides, strict=True), strict=True))
         if base.plan.widths != "auto":
             assert plan.widths == base.plan.widths
@@ -128,20 +135,26 @@ class TestTheList:
     def test_it_names_every_file_with_its_claim(self, edgewise):
         outcome = edgewise("list", "experiments")
         lines = {line.split()[0]: line for line in outcome.out.splitlines()}
-        assert set(lines) == set(ALL)
+        assert set(lines) == {*ALL, *STUDIES}
+        table = "Five losses on ACDC: Table 2 of the region-wise paper (Valverde and Tohka 2022)"
+        assert lines["regionwise/table2"].endswith(f"  study of 5 rows: {table}")
         assert lines["lrnet/table1/mapdice_alpha_l1_ni_dm"].endswith("dice 0.7463 of tumour (Li et al. 2020, Table 1)")
         assert "dice 0.9642 ± 0.008, bdice 0.2883 ± 0.0445 (" in lines["penalty/penalised_cross_entropy"]
         assert lines["starter/acdc"] == "starter/acdc"
 
-    def test_as_json_it_holds_name_path_summary_and_claim(self, edgewise):
-        rows = json.loads(edgewise("list", "experiments", "--json").out)
-        assert {row["name"] for row in rows} == set(ALL)
-        for row in rows:
-            assert Path(row["path"]).is_file()
-            assert row["summary"]
-            assert set(row) == {"name", "path", "summary", "claim"}
-            claim = load(Path(row["path"])).claim
-            assert row["claim"] is None if claim is None else row["claim"]["values"] == dict(claim.values)
+    def test_as_json_it_holds_name_sort_path_summary_claims_and_rows(self, edgewise):
+        listed = json.loads(edgewise("list", "experiments", "--json").out)
+        assert {each["name"]: each["sort"] for each in listed} == {
+            **dict.fromkeys(ALL, "experiment"),
+            **dict.fromkeys(STUDIES, "study"),
+        }
+        for each in listed:
+            assert Path(each["path"]).is_file()
+            assert each["summary"]
+            assert set(each) == {"name", "sort", "path", "summary", "claims", "rows"}
+            claims = experiment(each["name"]).claims if each["sort"] == "experiment" else ()
+            assert [claim["values"] for claim in each["claims"]] == [claim.values for claim in claims]
+            assert each["rows"] == (list(rows(each["name"])) if each["sort"] == "study" else [])
 
     def test_a_name_is_as_good_as_its_path_and_a_file_goes_first(self, tmp_path, monkeypatch):
         name = "lrnet/table2/dice"
@@ -151,6 +164,7 @@ class TestTheList:
         own.parent.mkdir(parents=True)
         own.write_text("name: mine")
         assert load(located(Path(name))).name == "mine"
+        assert located(Path("regionwise/table2")) == STUDIES["regionwise/table2"]
 
     def test_a_wheel_holds_them_where_they_are_looked_for_first(self):
         # Building one needs the network: that was tried by hand, and this keeps what made it work.

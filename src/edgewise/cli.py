@@ -19,10 +19,10 @@ app = App(
     name="edgewise",
     version=__version__,
     help="Train, apply and compare segmentation networks with distance maps.",
-    suppress_keyboard_interrupt=False,  # `exit_code` says how to go on
+    suppress_keyboard_interrupt=False,  # `exits` says how to go on
 )
 
-Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "definitions", "experiments"]
+Catalogue = Literal["losses", "maps", "networks", "methods", "metrics", "engines", "definitions", "experiments"]
 
 
 @app.command
@@ -77,6 +77,7 @@ def fit(
     from edgewise.experiment import with_fold
     from edgewise.experiment_file import load
     from edgewise.run.fit import Workplace, default_cache, run
+    from edgewise.run.processes import leads
     from edgewise.run.shipped import located
 
     place = Workplace(
@@ -87,7 +88,8 @@ def fit(
     )
     chosen = load(located(experiment), set or ())
     failures = run(chosen if fold == "file" else with_fold(chosen, fold), place, resume=resume)
-    print(out)
+    if leads():
+        print(out)
     return named(failures)
 
 
@@ -163,7 +165,7 @@ def evaluate(
 
     Args:
         predictions: folder of predicted masks, or one mask.
-        references: folder of reference masks, or one mask.
+        references: folder of reference masks, one mask, or the folder of a dataset.
         out: table of every case and class, .csv or .parquet; a summary is written beside it as JSON.
         definitions: whose definitions the metrics follow; see `edgewise list definitions`.
         tolerance: of the metrics that forgive small distances, in mm; a challenge that fixes its own keeps it.
@@ -193,6 +195,7 @@ def study(
     *,
     data: Path,
     out: Path,
+    set: Annotated[list[str], Parameter(negative=())] | None = None,  # noqa: A002 - the option's name
     engine: str = "file",
     cache: Path | Literal["default"] = "default",
     dry_run: bool = False,
@@ -205,13 +208,17 @@ def study(
         file: study file (YAML), or the name of one that `edgewise list experiments` shows.
         data: dataset folder.
         out: study folder to create, or to go on with.
+        set: one-off changes of the study, such as `--set minutes=60` or `--set seeds=[0,1]`, or of the experiment that
+            its rows start from, such as `--set training.steps=500`; may be repeated. Go on with the same ones.
         engine: where to work: `local`, `slurm`, `ray`, or one with settings, such as `{kind: local, slots: 4}`;
             "file" takes what the study says.
         cache: where prepared volumes are kept; "default" is `$EDGEWISE_CACHE` or `~/.cache/edgewise`.
         dry_run: only list the parts, with estimates of time and disk: a few steps of each row are tried.
     """
+    from dataclasses import replace
+
     from edgewise.run.fit import default_cache
-    from edgewise.study.file import engine_of
+    from edgewise.study.file import engine_of, load
     from edgewise.study.work import Workplace, forecast
     from edgewise.study.work import study as work
 
@@ -221,11 +228,12 @@ def study(
         cache=default_cache() if cache == "default" else cache,
         command=shlex.join(["edgewise", *sys.argv[1:]]),
     )
-    chosen = None if engine == "file" else engine_of(engine)
+    found = load(file, set or ())
+    found = found if engine == "file" else replace(found, engine=engine_of(engine))
     if dry_run:
-        forecast(file, place, chosen)
+        forecast(found, place)
         return DONE
-    failures = work(file, place, chosen)
+    failures = work(found, place)
     print(out)
     return named(failures)
 
@@ -262,15 +270,17 @@ def compare(
 
 @app.command
 def report(runs: Annotated[list[Path], Parameter(negative=())], *, out: Path | Literal["run"] = "run") -> int:
-    """Write one self-contained HTML page about a run, or about several runs compared with each other.
+    """Write one self-contained HTML page about a run, about several runs compared with each other, or about a study.
 
     Args:
-        runs: run folders, or one folder that holds them.
+        runs: run folders, one folder that holds them, or a study folder, whose study need not have ended.
         out: HTML file; "run" writes report.html into the (first) folder given.
     """
     from edgewise.run.report import report as work
+    from edgewise.study.report import is_study
+    from edgewise.study.report import report as of_study
 
-    print(work(runs, out))
+    print(of_study(runs[0], out) if len(runs) == 1 and is_study(runs[0]) else work(runs, out))
     return DONE
 
 
@@ -305,6 +315,50 @@ def maps(
     return DONE
 
 
+@app.command
+def gradients(
+    runs: Annotated[list[Path], Parameter(negative=())] | None = None,
+    *,
+    out: Path,
+    loss: Annotated[list[str], Parameter(negative=())] | None = None,
+    case: Annotated[list[str], Parameter(negative=())] | None = None,
+    true: int = 2,
+    voxel: Literal["deep", "edge"] = "deep",
+    others: Literal["reference", "same", "even"] = "reference",
+    values: Annotated[list[str], Parameter(negative=())] | None = None,
+) -> int:
+    """Show which way the gradient of a loss moves each class: over the simplex of three classes, or on real slices.
+
+    Without runs: at every point of the simplex. With runs: on a validation case, at each of `training.snapshots` (else
+    at the best checkpoint). Exactly one component should be negative, that of the true class.
+
+    Args:
+        runs: run folders, or folders of them.
+        out: folder for figures (PNG, SVG) and numbers (gradients.json, gradients.csv).
+        loss: a kind, or a YAML mapping such as '{kind: region_wise, map: {kind: boundary}}'; may be repeated. Left out:
+            of runs their own; else region_wise with the boundary map and with its own, and cross_entropy.
+        case: with runs: a validation case, or "all"; may be repeated. The first is drawn, the numbers are of all. Left
+            out: the first validation case.
+        true: without runs: the true class, 0, 1 or 2.
+        voxel: without runs: whether the voxel lies deep in its class or at its edge.
+        others: without runs: what all other voxels predict meanwhile: their reference, the same as this one, or all
+            classes evenly.
+        values: without runs: what the loss's map holds at the voxel instead of the map of a small drawing, such as
+            10,20,-3, or "built"; once for all losses, or once for each in their order.
+    """
+    from edgewise.run.gradients import Voxel, losses, simplex
+
+    if runs:
+        from edgewise.run.slice_gradients import of_runs
+
+        lines = of_runs(runs, losses(loss or ()), tuple(case or ()), out)
+    else:
+        place = Voxel(true=true, depth=voxel, others=others, values=tuple(values or ()))
+        lines = simplex(losses(loss or ()), place, out)
+    print("\n".join([str(out), *lines]))
+    return DONE
+
+
 @app.command(name="list")
 def list_(
     what: Catalogue | Literal["schema"] = "losses",
@@ -316,8 +370,8 @@ def list_(
 
     Args:
         what: which catalogue.
-        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, path,
-            summary and claim.
+        as_json: print objects with kind, source, needs, parameters and summary; for experiments with name, sort,
+            path, summary, claims and rows.
         schema: print the JSON schema of the experiment file instead.
     """
     from edgewise.run.listing import describe, lines

@@ -75,10 +75,13 @@ def _bar(title: str) -> Iterator[Report]:
 def _lines(title: str) -> Report:
     begun = time.monotonic()
     last = [begun - EVERY]
+    told = [0]
 
     def report(done: int, total: int, remark: str) -> None:
-        now = time.monotonic()
+        now, told[0] = time.monotonic(), told[0] + 1
         if done < total and now - last[0] < EVERY:
+            return
+        if done >= total and told[0] == 1 and now - begun < 1:  # there was nothing to do
             return
         last[0] = now
         say(f"{title} {done}/{total} after {now - begun:.0f} s{f': {remark}' if remark else ''}")

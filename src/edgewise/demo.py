@@ -5,14 +5,12 @@ from typing import Any
 
 from edgewise.console import say
 from edgewise.data.phantoms import write_dataset
-from edgewise.errors import OutputError
-from edgewise.experiment import Experiment
-from edgewise.experiment_file import load, parse
+from edgewise.errors import RunError
+from edgewise.experiment_file import parse
 from edgewise.files import output_folder
-from edgewise.run.fit import Workplace
-from edgewise.run.fit import run as fit
-from edgewise.run.folder import RunFolder
-from edgewise.run.report import report
+from edgewise.study.file import Row, Study
+from edgewise.study.folder import StudyFolder
+from edgewise.study.work import Workplace, study
 
 LOSSES: dict[str, dict[str, Any]] = {
     "dice_ce": {
@@ -30,12 +28,12 @@ Without the cross entropy neither Dice nor the region-wise loss learns the tumou
 
 
 def run(out: Path, *, cases: int, steps: int) -> Path:
-    """Make phantoms, train one small network a loss, evaluate, compare, report.
+    """Make phantoms, and a study of two rows: train one small network a loss, evaluate, compare, report.
 
     What an earlier demo left in `out` is used: finished runs are kept, an interrupted one goes on.
 
     Args:
-        out: folder for the data, the runs and the report.
+        out: folder for the data, the study and the report.
         cases: phantoms, at least 3; a third of them validates.
         steps: training steps of each network.
 
@@ -43,28 +41,21 @@ def run(out: Path, *, cases: int, steps: int) -> Path:
         The report.
 
     Raises:
-        OutputError: `out` cannot be written, or holds runs of another demo.
+        OutputError: `out` cannot be written.
+        RunError: a part of the study failed.
     """
-    data, runs = output_folder(out) / "phantoms", out / "runs"
+    data = output_folder(out) / "phantoms"
     if not (data / "dataset.json").exists():
         say(f"making {cases} phantoms in {data}")
         write_dataset(data, cases=cases, seed=0)
-    command = f"edgewise demo --out {out}"
-    for name, loss in LOSSES.items():
-        place = Workplace(data=data, out=runs / name, cache=out / "cache", command=command)
-        chosen = parse(_experiment(name, loss, steps), "demo")
-        say(f"training {name}")
-        fit(chosen, place, resume=_begun(RunFolder(path=place.out), chosen))
-    return report([runs], out / "report.html")
-
-
-def _begun(folder: RunFolder, chosen: Experiment) -> bool:
-    """Whether a run of the same experiment is there already."""
-    if not folder.experiment.exists():
-        return False
-    if load(folder.experiment) != chosen:
-        raise OutputError(f"{folder.path} holds a run with other settings than this demo's. Choose another --out.")
-    return True
+    rows = tuple(
+        Row(name=name, experiment=parse(_experiment(name, loss, steps), "demo")) for name, loss in LOSSES.items()
+    )
+    place = Workplace(data=data, out=out, cache=out / "cache", command=f"edgewise demo --out {out}")
+    failures = study(Study(name="demo", rows=rows), place)
+    if failures:
+        raise RunError("; ".join(f"{part}: {reason}" for part, reason in failures.items()))
+    return StudyFolder(path=out).report
 
 
 def _experiment(name: str, loss: dict[str, Any], steps: int) -> dict[str, Any]:

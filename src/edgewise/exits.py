@@ -29,6 +29,6 @@ def exit_code(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
     except KeyboardInterrupt:
-        say("edgewise: interrupted. The same command goes on; `edgewise fit` needs --resume for that.")
+        say("edgewise: interrupted. Nothing is lost: a study goes on with the same command, a training with --resume.")
         code = INTERRUPTED
     return code

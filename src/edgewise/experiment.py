@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from edgewise.catalog import discover
 from edgewise.data.augment import Augmentation
@@ -67,6 +67,27 @@ class Fixed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Every second patient trains and the others validate, as in papers that halve a dataset without listing it.
+
+    Attributes:
+        of: what is even or odd: `number`, the last one in the patient's name (7 in patient007), or `position` among
+            the sorted patients, from 0.
+        train: the patients that train: `even` or `odd`.
+        group: as in `folds`.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    kind: Literal["parity"] = "parity"
+    of: Literal["number", "position"] = "number"
+    train: Literal["even", "odd"] = "even"
+    group: str = "auto"
+
+
+AnySplit: TypeAlias = Folds | Fixed | Parity
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """How long and how fast to train.
 
@@ -84,6 +105,8 @@ class Training:
         validate_every: steps between validations.
         patience: validations without improvement after which training ends; 0 never ends early.
         report_every: steps between journal records.
+        snapshots: steps after which the weights that predict are kept as a file of their own; 0 is before the first. It
+            changes nothing in a training, and a step that is not reached leaves none.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -99,6 +122,7 @@ class Training:
     validate_every: Count = 500
     patience: Annotated[int, Field(ge=0)] = 0
     report_every: Count = 50
+    snapshots: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
 
 def _dice_and_cross_entropy() -> Loss:
@@ -135,6 +159,16 @@ class Claim:
                 raise ExperimentError(f"claim: {name} is no metric.{hint}")
 
 
+def _one_or_more(claim: Any) -> str:
+    return "claims" if isinstance(claim, list | tuple) else "Claim"
+
+
+OneOrMoreClaims: TypeAlias = Annotated[
+    Annotated[Claim, Tag("Claim")] | Annotated[tuple[Claim, ...], Field(min_length=1), Tag("claims")],
+    Discriminator(_one_or_more),  # so that a misspelt key is told as that, and not as a list that it is not
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One training run, complete: equal file, seed, data and machine give equal numbers.
@@ -151,13 +185,13 @@ class Experiment:
         augmentation: how training patches are varied.
         inference: how the trained network is applied.
         postprocessing: what is mended in its label maps.
-        claim: what a paper published for it.
+        claim: what a paper published for it; several where it measured several classes.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
-    split: Annotated[Folds | Fixed, Field(discriminator="kind")] = Folds()
+    split: Annotated[AnySplit, Field(discriminator="kind")] = Folds()
     plan: PlanSettings = PlanSettings()
     network: Network = ResidualUNet()
     loss: Loss = field(default_factory=_dice_and_cross_entropy)
@@ -166,7 +200,18 @@ class Experiment:
     augmentation: Augmentation = Augmentation()
     inference: Inference = Inference()
     postprocessing: Postprocessing = Postprocessing()
-    claim: Claim | None = None
+    claim: OneOrMoreClaims | None = None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What a paper published for it, one claim a class; nothing if nothing was published."""
+        match self.claim:
+            case None:
+                return ()
+            case Claim() as claim:
+                return (claim,)
+            case claims:
+                return claims
 
 
 # A lambda, because the type checker of the tests does not know the type annotation of a `TypeAdapter`.
@@ -199,7 +244,7 @@ def _plain(value: Any) -> Any:
 
 
 def with_fold(experiment: Experiment, fold: int) -> Experiment:
-    """The experiment with another fold validating; a fixed split becomes folds of the same patients.
+    """The experiment with another fold validating; any other split becomes folds of the same patients.
 
     Raises:
         ExperimentError: `fold` is not one of the folds.

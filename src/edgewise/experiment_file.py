@@ -33,7 +33,7 @@ def load(path: Path, changes: Sequence[str] = ()) -> Experiment:
     """
     whole = content(path)
     for change in changes:
-        _change(whole, change)
+        change_in(whole, change)
     return parse(whole, str(path))
 
 
@@ -64,11 +64,32 @@ def component(base: type[C], kind: str, changes: Sequence[str] = ()) -> C:
     """
     content: dict[str, Any] = {"kind": kind}
     for change in changes:
-        parents, last, value = _parsed(change)
+        parents, last, value = parsed(change)
         node = content
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = value
+    return _component(base, content)
+
+
+def inline(base: type[C], text: str) -> C:
+    """One component of a catalogue, as a command line spells it: its kind, or a YAML mapping such as `{kind: dice}`.
+
+    Raises:
+        ExperimentError: it is neither, there is no such kind, or a key is misspelt or mistyped; names the nearest.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"{text!r} is not valid YAML: {' '.join(str(error).split())}") from error
+    if isinstance(content, str):
+        content = {"kind": content}
+    if not isinstance(content, dict):
+        raise ExperimentError(f"{text!r} is neither a kind nor a mapping such as '{{kind: dice}}'.")
+    return _component(base, content)
+
+
+def _component(base: type[C], content: dict[str, Any]) -> C:
     try:
         return TypeAdapter(base).validate_python(content)
     except ValidationError as error:
@@ -112,7 +133,7 @@ def _content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ExperimentError(f"{path} must hold a mapping with at least `name:`; it holds {type(content).__name__}.")
     if "rows" in content:
         whose = f", and cannot be the base of {seen[-1]}" if seen else ""
-        raise ExperimentError(f"{path} is a study, as it has `rows`{whose}. `edgewise study` works on it.")
+        raise ExperimentError(f"{path} is a study of several experiments{whose}. Run it by `edgewise study`.")
     if "base" not in content:
         return content
     base = content.pop("base")
@@ -131,7 +152,7 @@ def _on_top(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parsed(change: str) -> tuple[list[str], str, Any]:
+def parsed(change: str) -> tuple[list[str], str, Any]:
     """`key.key=value` as the keys on the way, the last key, and the value, which is YAML."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
@@ -145,9 +166,9 @@ def _parsed(change: str) -> tuple[list[str], str, Any]:
         ) from error
 
 
-def _change(content: dict[str, Any], change: str) -> None:
+def change_in(content: dict[str, Any], change: str) -> None:
     """Apply one `key.key=value`; a new `kind` starts its mapping afresh, as the old keys belong to the old kind."""
-    parents, last, value = _parsed(change)
+    parents, last, value = parsed(change)
     node: Any = content
     usual: Any = dump(Experiment(name="default"))
     for parent in parents:

@@ -9,6 +9,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def own_cores() -> int:
+    """CPU cores for each of the processes that train together on this machine."""
+    return max(cores() // number("LOCAL_WORLD_SIZE", 1), 1)
+
+
+def processes() -> int:
+    """How many processes were started to train together, on all machines."""
+    return max(number("WORLD_SIZE", 1), 1)
+
+
+def number(name: str, otherwise: int) -> int:
+    """A whole number from the environment."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else otherwise
+
+
 def free_memory() -> int:
     """Bytes of memory that are free, or could be; 8 GB where the system does not say."""
     try:

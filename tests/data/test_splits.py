@@ -1,10 +1,10 @@
 """Laws of splits: a partition of the cases, and no patient on both sides."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edgewise.data.splits import fixed, folds, group_of
+from edgewise.data.splits import fixed, folds, group_of, parity
 from edgewise.errors import DataError
 
 IDS = [f"patient{p:03d}_frame{t:02d}" for p in range(6) for t in (1, 12)]
@@ -33,6 +33,39 @@ def test_a_fixed_split_by_patients_is_what_was_asked_for(numbers, data):
     assert split.validation == tuple(sorted(f"p{n}_t{frame}" for n in chosen for frame in range(2)))
     assert split == fixed(ids, split.validation, group="auto")
     assert sorted(split.train + split.validation) == sorted(ids)
+
+
+SIDES = st.sampled_from(["even", "odd"])
+
+
+@given(patients, st.integers(1, 3), SIDES, st.randoms())
+def test_patients_of_one_parity_train_and_all_others_validate(numbers, frames, side, random):
+    ids = [f"2nd_p{n:03d}_t{frame}" for n in numbers for frame in range(frames)]
+    wanted = {f"2nd_p{n:03d}" for n in numbers if n % 2 == (side == "odd")}
+    assume(0 < len(wanted) < len(numbers))
+    split = parity(random.sample(ids, len(ids)), of="number", train=side, group="auto")
+    assert {group_of(case, "auto") for case in split.train} == wanted
+    assert not {group_of(case, "auto") for case in split.validation} & wanted
+    assert sorted(split.train + split.validation) == sorted(ids)
+    other = parity(ids, of="number", train="odd" if side == "even" else "even", group="auto")
+    assert (other.train, other.validation) == (split.validation, split.train)
+
+
+@given(patients, SIDES, st.randoms())
+def test_positions_are_those_among_the_sorted_patients(numbers, side, random):
+    names = sorted(f"Brats18_TCIA{n:02d}_{n}_1" for n in numbers)
+    ids = [f"{name}_t{frame}" for name in names for frame in range(2)]
+    split = parity(random.sample(ids, len(ids)), of="position", train=side, group="auto")
+    first = 0 if side == "even" else 1
+    assert split.train == tuple(case for case in sorted(ids) if names.index(group_of(case, "auto")) % 2 == first)
+    assert sorted(split.train + split.validation) == sorted(ids)
+
+
+def test_numbers_and_positions_agree_where_the_cases_are_numbered_from_0():
+    ids = [f"case_{n:05d}" for n in range(210)]
+    split = parity(ids, of="number", train="even", group="auto")
+    assert split == parity(ids, of="position", train="even", group="auto")
+    assert (split.train, split.validation) == (tuple(ids[0::2]), tuple(ids[1::2]))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +108,13 @@ def test_a_pattern_names_the_patient_by_its_first_group_or_as_a_whole():
         (lambda: fixed(IDS, ["patient9"], group="auto"), "names 'patient9', which is not in the dataset"),
         (lambda: fixed(IDS, [], group="auto"), "no case to validate on"),
         (lambda: fixed(IDS, IDS, group="auto"), "no case to train on"),
+        (
+            lambda: parity(["left", "case_2"], of="number", train="even", group="auto"),
+            "no number in the name of patient 'left'",
+        ),
+        (lambda: parity(["a2", "a4"], of="number", train="even", group="auto"), "no case to validate on"),
+        (lambda: parity(["a2", "a4"], of="number", train="odd", group="auto"), "no case to train on"),
+        (lambda: parity(["a2_t1", "a2_t2"], of="position", train="even", group="auto"), "no case to validate on"),
         (
             lambda: fixed(IDS, IDS[:1], group="auto"),
             "'patient000' would be on both sides: patient000_frame12",

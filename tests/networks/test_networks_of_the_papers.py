@@ -251,3 +251,25 @@ class _Weighted(nn.Module):
 def mean_pool(x, by):
     b, c, h, w = x.shape
     return x.reshape(b, c, h // by[0], by[0], w // by[1], by[1]).mean((3, 5))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+class TestBatchNormInTheUNet:
+    def test_takes_the_place_of_every_instance_norm_and_changes_no_weight(self, dims):
+        instance, batch = (UNet(norm=norm).build(paper((4, 8, 8), dims)) for norm in ("instance", "batch"))
+        kinds = [type(module).__name__ for module in batch.modules()]
+        assert kinds.count(f"BatchNorm{dims}d") == 2 * (3 + 2)
+        assert not any("Instance" in kind for kind in kinds)
+        assert {name: w.shape for name, w in batch.named_parameters()} == {
+            name: w.shape for name, w in instance.named_parameters()
+        }
+
+    def test_normalises_over_the_batch_in_training_and_image_by_image_afterwards(self, dims):
+        torch.manual_seed(0)
+        network = UNet(norm="batch", supervised=1).build(paper((4, 8), dims))
+        first, second, other = torch.randn(3, 1, 1, *(8,) * dims).double()
+        network.double().train()
+        together = [network(torch.cat((first, each)))[0][:1] for each in (second, other)]
+        assert (together[0] - together[1]).abs().max() > 1e-3
+        network.eval()
+        torch.testing.assert_close(network(torch.cat((first, other)))[:1], network(first))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,7 +35,9 @@ class Batch:
         )
 
 
-def batches(patches: Patches, *, size: int, start: int, stop: int, workers: int) -> Iterator[Batch]:
+def batches(
+    patches: Patches, *, size: int, start: int, stop: int, workers: int, places: range | Literal["all"] = "all"
+) -> Iterator[Batch]:
     """The batches of steps `start` to `stop` (exclusive): step s holds patches s·size … s·size + size − 1.
 
     Args:
@@ -43,14 +46,16 @@ def batches(patches: Patches, *, size: int, start: int, stop: int, workers: int)
         start: first step; a resumed run passes the step it stopped at.
         stop: the step before which to end.
         workers: processes that make patches; 0 makes them in this process.
+        places: the places in every batch to be filled; others are left to other processes that train with this one.
 
     Yields:
         One batch a step.
     """
     steps = range(start, stop)
+    own = range(size) if places == "all" else places
     loader = DataLoader(
         patches,
-        batch_sampler=[list(range(s * size, (s + 1) * size)) for s in steps],
+        batch_sampler=[[s * size + place for place in own] for s in steps],
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=_one_thread,

@@ -16,11 +16,14 @@ class CaseFiles:
         images: one file for each channel, in channel order (or one file that holds all channels); the image of a
             DICOM series is its folder.
         label: the reference mask; `None` where there is none (a case to predict).
+        values: the value that each class is stored under in the mask, such as (0, 1, 2, 4); () where each is stored
+            under its number.
     """
 
     id: str
     images: tuple[Path, ...]
     label: Path | None = None
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Dataset:
         layout: which layout was recognised.
         name: name of the dataset.
         cases: labelled cases, sorted by id.
-        classes: class names; the index is the label value and class 0 is the background.
+        classes: class names; the index is the label and class 0 is the background.
         channels: channel names, such as `("CT",)` or `("T1", "T2")`.
     """
 

@@ -15,7 +15,7 @@ import numpy as np
 from edgewise.data.case import CaseFiles, Dataset
 from edgewise.data.fingerprint import Fingerprint, Observation, content_digest, observe, pool
 from edgewise.data.folders import Defect
-from edgewise.data.images import assemble, require_finite, require_same_grid, whole_labels
+from edgewise.data.images import assemble, read_mask, require_finite, require_same_grid, whole_labels
 from edgewise.data.layouts import scan
 from edgewise.data.volumes import ImageError, Volume, files_of, read_volume
 from edgewise.errors import DataError
@@ -124,7 +124,7 @@ def _examine(files: CaseFiles, classes: tuple[str, ...], channels: int) -> _Find
     """Every defect of one case, not only the first."""
     defects: list[Defect] = []
     images = [_attempt(defects, files, partial(read_volume, path)) for path in files.images]
-    label = None if files.label is None else _attempt(defects, files, partial(read_volume, files.label))
+    label = None if files.label is None else _attempt(defects, files, partial(read_mask, files.label, files.values))
     read = [image for image in images if image is not None]
     for image in read:
         _attempt(defects, files, partial(require_same_grid, image, read[0]))

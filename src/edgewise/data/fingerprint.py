@@ -152,7 +152,7 @@ def pool(observations: Sequence[Observation]) -> Fingerprint:
 
 
 def content_digest(files: CaseFiles) -> str:
-    """blake2b of the bytes of all files of a case, whatever their names and times."""
+    """blake2b of the bytes of all files of a case, whatever their names and times, and of what its labels stand for."""
     whole = blake2b(digest_size=16)
     for path in (*files.images, *([files.label] if files.label else [])):
         if path.is_dir():
@@ -163,6 +163,7 @@ def content_digest(files: CaseFiles) -> str:
             for block in (block for part in files_of(path) for block in _blocks(part)):
                 whole.update(block)
         whole.update(b"\0")
+    whole.update(bytes(files.values))
     return whole.hexdigest()
 
 

@@ -6,6 +6,7 @@ written goes back onto the stored grid of its image, voxel for voxel.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,29 @@ def read_case(files: CaseFiles) -> Case:
     Raises:
         ImageError: a file cannot be read, grids differ, voxels are not finite, or labels are not 0..255.
     """
-    label = None if files.label is None else read_volume(files.label)
+    label = None if files.label is None else read_mask(files.label, files.values)
     return assemble(files.id, [read_volume(path) for path in files.images], label)
+
+
+def read_mask(path: Path, values: Sequence[int] = ()) -> Volume:
+    """Read a mask, in which each class has its number afterwards.
+
+    Args:
+        path: the file.
+        values: the value that each class is stored under; () where each is stored under its number.
+
+    Raises:
+        ImageError: it cannot be read, is no mask, or holds a value that stands for no class.
+    """
+    volume = read_volume(path)
+    if not values:
+        return volume
+    numbers = np.full(256, len(values), np.uint8)
+    numbers[list(values)] = range(len(values))
+    labels = numbers[whole_labels(volume)]
+    mend = "Relabel it, or take the case out."
+    _refuse(volume, labels == len(values), f"stands for no class: they are stored as {[*values]}", mend)
+    return replace(volume, array=labels[..., None])
 
 
 def assemble(name: str, images: Sequence[Volume], label: Volume | None) -> Case:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgewise.errors import DataError
 
@@ -97,6 +98,34 @@ def fixed(ids: Sequence[str], validation: Sequence[str], group: str) -> Split:
     return _split(groups, {patient for patient, cases in groups.items() if chosen & {*cases}})
 
 
+def parity(
+    ids: Sequence[str], *, of: Literal["number", "position"], train: Literal["even", "odd"], group: str
+) -> Split:
+    """Every second patient.
+
+    Args:
+        ids: of all cases; their order does not matter.
+        of: what is even or odd: the last number in the patient's name, or the place among the sorted patients, from 0.
+        train: the patients that train; all others validate.
+        group: pattern for the patient, see `group_of`.
+
+    Raises:
+        DataError: fewer than two cases, a patient without a number, or a side is empty.
+    """
+    groups = _groups(ids, group)
+    numbers = {patient: _number(patient) if of == "number" else place for place, patient in enumerate(sorted(groups))}
+    odd = {patient for patient, number in numbers.items() if number % 2}
+    return _split(groups, odd if train == "even" else {*groups} - odd)
+
+
+def _number(patient: str) -> int:
+    found = re.findall(r"\d+", patient)
+    if not found:
+        mend = "Use `of: position`, or a `group` pattern that finds one."
+        raise DataError(f"a split by numbers: there is no number in the name of patient {patient!r}. {mend}")
+    return int(found[-1])
+
+
 def _groups(ids: Sequence[str], pattern: str) -> dict[str, list[str]]:
     if len(ids) < 2:
         raise DataError(f"{len(ids)} case cannot be split. Add cases: one to train on, one to validate on.")
@@ -111,5 +140,5 @@ def _split(groups: dict[str, list[str]], validating: set[str]) -> Split:
     validation = sorted(case for patient in validating for case in groups[patient])
     for side, cases in (("train on", train), ("validate on", validation)):
         if not cases:
-            raise DataError(f"this split leaves no case to {side}. Change its validation list or folds.")
+            raise DataError(f"this split leaves no case to {side}. Change `split` in the experiment.")
     return Split(train=tuple(train), validation=tuple(validation))

@@ -55,7 +55,11 @@ class Engine(Component):
 
     @abstractmethod
     def room(self, tasks: int) -> int:
-        """How many of so many tasks it works on at a time, at least 1; for estimates and for sharing out cores."""
+        """How many of so many tasks it works on at a time, at least 1; for estimates."""
+
+    @abstractmethod
+    def threads(self, tasks: int) -> int:
+        """How many CPU cores each of so many tasks has, at least 1."""
 
     @abstractmethod
     def outcomes(self, tasks: Sequence[Task], watch: Callable[[], None]) -> Iterator[Outcome]:

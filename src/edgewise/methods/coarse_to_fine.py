@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -155,7 +154,7 @@ class CoarseToFine(Method):
     def _cuts(self, batch: Batch, setting: Setting, step: int) -> tuple[Tensor, Tensor, Sequence[int]]:
         """Cuts (n, K, *size) around one object of each image that has any, drawn at random, their labels and kinds."""
         space, images, labels, kinds = tuple(batch.labels.shape[1:]), [], [], []
-        by, rng = multiple(setting.topology), np.random.default_rng((setting.seed, 3, step))
+        by, rng = multiple(setting.topology), setting.draws(step)
         for n, found in enumerate(objects_of(batch, setting, self._objects)):
             if found:
                 each = found[rng.integers(len(found))]

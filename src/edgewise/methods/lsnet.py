@@ -103,7 +103,7 @@ class LSNet(Method):
 
     def _regions(self, locator: Keypoints, batch: Batch, setting: Setting, step: int) -> tuple[Tensor, Sequence[int]]:
         """One region for each image, (B, 2d) in voxels, its gradient scaled by lambda; and the kinds of objects."""
-        rng = np.random.default_rng((setting.seed, 3, step))
+        rng = setting.draws(step)
         present = [labels.unique().tolist() for labels in batch.labels]
         with torch.set_grad_enabled(self.decay > 0), setting.arithmetic.autocast(setting.device):
             heat, boxes = locator.answers(setting.arithmetic.arrange(batch.image))

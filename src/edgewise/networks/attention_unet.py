@@ -18,7 +18,8 @@ class AttentionUNet(Network):
 
     The gates are MONAI's, and so is where they stand: after the step up, on every skip. MONAI's network itself is
     another: batch normalisation and one convolution a decoder level. In training the gates, too, normalise over the
-    batch: in that, in ResNets, in a V-Net asked to, and in no other network, the images of a batch touch each other.
+    batch: in that, in ResNets, in a V-Net or U-Net asked to, and in no other network, the images of a batch touch each
+    other.
 
     Attributes:
         convolutions: convolutions a level.

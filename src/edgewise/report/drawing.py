@@ -4,7 +4,10 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from html import escape
+from pathlib import Path
 from typing import Any
+
+from edgewise.files import atomic
 
 INK, MUTED, GRID = "#1a2333", "#5c6778", "#d9dfe7"
 RUN_COLOURS = ("#0068a8", "#c04a05", "#00805a", "#a8428a", "#7a6a00", "#4a5568")
@@ -55,6 +58,31 @@ def chart(paint: Callable[[Any], None], key: str, title: str) -> str:
             axes.set_ylabel("")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _inline(buffer.getvalue(), re.sub(r"[^\w-]", "-", key), title)
+
+
+def picture_files(stem: Path, size: tuple[float, float], paint: Callable[[Any], None]) -> tuple[Path, Path]:
+    """Write a figure as STEM.png and STEM.svg; return their paths.
+
+    Args:
+        stem: path without a suffix; dots in its name are kept.
+        size: width and height in inches.
+        paint: draws into the figure it is given.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    paths = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
+    with mpl.rc_context({**STYLE, "svg.hashsalt": stem.name}):
+        figure = Figure(figsize=size, layout="constrained", dpi=150)
+        paint(figure)
+        for path in paths:
+            dates = {"Date": None} if path.suffix == ".svg" else {}
+            with atomic(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:], metadata=dates)
+    return paths
 
 
 def _inline(svg: str, key: str, title: str) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from markupsafe import Markup
 
@@ -14,6 +14,7 @@ from edgewise.files import write_text
 from edgewise.metrics.scoring import name_of
 from edgewise.report import (
     cautions,
+    claims,
     converging,
     distributions,
     explained,
@@ -27,10 +28,14 @@ from edgewise.report import (
 )
 from edgewise.report.forest import forest, statistics
 from edgewise.report.located_pictures import LocatedRun
-from edgewise.report.methods import methods, palette
+from edgewise.report.methods import gaps, methods, palette
 from edgewise.report.pictures import pictures
 from edgewise.report.records import RunRecord, plain
+from edgewise.report.standing import Study
 from edgewise.report.words import Metric
+
+Judged: TypeAlias = tuple[Sequence[Verdict], Sequence[Refusal], Sequence[RankStability]]
+"""Verdicts, what could not be compared, and ranks."""
 
 
 def write(
@@ -39,6 +44,7 @@ def write(
     verdicts: Sequence[Verdict] = (),
     refusals: Sequence[Refusal] = (),
     ranks: Sequence[RankStability] = (),
+    study: Study | Literal["none"] = "none",
 ) -> None:
     """Write the report on one run, or on several that are compared.
 
@@ -48,23 +54,19 @@ def write(
         verdicts: paired comparisons, in the order in which they are to be read.
         refusals: what could not be compared, and why.
         ranks: how stable the order of the runs is.
+        study: whose runs they are, all that are done; there may be none yet.
 
     Raises:
-        ValueError: `runs` is empty.
+        ValueError: `runs` is empty, and there is no study.
         OutputError: the file cannot be written.
     """
-    if not runs:
+    if not runs and study == "none":
         raise ValueError("a report needs at least one run")
-    write_text(path, _render(told_apart(runs), path.with_name(f"{path.stem}_viewer"), verdicts, refusals, ranks))
+    viewers = path.with_name(f"{path.stem}_viewer")
+    write_text(path, _render(told_apart(runs), viewers, (verdicts, refusals, ranks), study))
 
 
-def _render(
-    runs: Sequence[RunRecord],
-    viewers: Path,
-    verdicts: Sequence[Verdict],
-    refusals: Sequence[Refusal],
-    ranks: Sequence[RankStability],
-) -> str:
+def _render(runs: Sequence[RunRecord], viewers: Path, judged: Judged, study: Study | Literal["none"]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -74,12 +76,13 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    verdicts, refusals, ranks = judged
     metrics = words.metrics(runs)
     names = tables.class_names(runs)
     shown, failed = pictures(runs, tables.chosen(runs), viewers)
     located, unseen = located_pictures.located(runs)
     return environment.get_template("page.html").render(
-        title=_title(runs),
+        title=_title(runs) if study == "none" else study.name,
         runs=runs,
         colours=palette(runs),
         plain=plain,
@@ -95,8 +98,23 @@ def _render(
         **_measured(runs, metrics),
         **_drawn(runs, metrics),
         **_set_up(runs),
+        **_claimed(runs, study),
         **_located(runs, located),
     )
+
+
+def _claimed(runs: Sequence[RunRecord], study: Study | Literal["none"]) -> dict[str, Any]:
+    """What was published, beside what was measured; and how far the study has come."""
+    found = claims.claims(runs, claims.entries(runs) if study == "none" else study.entries(runs))
+    here, there = claims.elsewhere(runs, found)
+    return {
+        "study": None if study == "none" else study,
+        "claims": found,
+        "measured_on": here,
+        "published_on": there,
+        "other_data": claims.otherwise(runs, found),
+        "several_data": len({claim.published.data for claim in found}) > 1,
+    }
 
 
 def _located(runs: Sequence[RunRecord], shown: Sequence[LocatedRun]) -> dict[str, Any]:
@@ -136,12 +154,16 @@ def _judged(runs: Sequence[RunRecord], metrics: Sequence[Metric], verdicts: Sequ
     return {
         "headline": words.headline(spoken) if spoken else _summary(runs),
         "verdicts": spoken,
-        "cautions": list(dict.fromkeys(each.caution for each in spoken if each.caution)),
+        "cautions": list(dict.fromkeys([*(each.caution for each in spoken if each.caution), *_incomplete(runs)])),
         "corrections": sorted({verdict.correction for verdict in verdicts}),
         "forest": trees,
         "pairs": list(dict.fromkeys((each.first, each.second) for tree in trees for each in tree.branches)),
         "statistics": statistics(verdicts, of_verdicts),
     }
+
+
+def _incomplete(runs: Sequence[RunRecord]) -> list[str]:
+    return [f"{gap}." for gap in gaps(runs)]
 
 
 def _refused(refusals: Sequence[Refusal], metrics: Sequence[Metric]) -> list[str]:
@@ -212,24 +234,31 @@ def _root(run: RunRecord) -> str:
 
 
 def _summary(runs: Sequence[RunRecord]) -> Markup:
-    """The headline where nothing was compared: the mean foreground Dice of every run."""
+    """The headline where nothing was compared: the mean foreground Dice of every method."""
     parts = []
-    for run in runs:
-        order = tables.ranked([run])
-        mean = (
-            figures.reach(run) if run.summary else sum(value for value, _ in order) / len(order) if order else math.nan
-        )
-        cases = words.counted(len(order), "validation case")
-        if order and math.isfinite(mean):
+    for method in methods(runs):
+        own = [runs[run] for run in method.runs]
+        cases = words.counted(len({case for run in own for _, case in tables.ranked([run])}), "validation case")
+        means = [mean for mean in map(_reach, own) if math.isfinite(mean)]
+        if means:
             parts.append(
-                Markup("<code>{}</code>: mean foreground Dice <b>{:.3f}</b> over {}").format(run.name, mean, cases)
+                Markup("<code>{}</code>: mean foreground Dice <b>{:.3f}</b> over {}").format(
+                    method.name, sum(means) / len(means), cases
+                )
             )
     return Markup("; ").join(parts) + "." if parts else Markup("There are no metrics yet.")
 
 
+def _reach(run: RunRecord) -> float:
+    order = tables.ranked([run])
+    if not order:
+        return math.nan
+    return figures.reach(run) if run.summary else sum(value for value, _ in order) / len(order)
+
+
 def _charts(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str, Markup]]:
     several = any(len(method.runs) > 1 for method in methods(runs))
-    band = "line: mean over the seeds; band: lowest to highest" if several else "ring: best checkpoint"
+    band = "line: mean over a method's runs; band: lowest to highest" if several else "ring: best checkpoint"
     charts = (
         ("Training loss", "against the step", figures.loss_curves(runs)),
         ("Validation Dice", f"mean of the foreground; {band}", figures.dice_curves(runs)),

@@ -87,7 +87,7 @@ def pictures(
     able = [(index, run) for index, run in enumerate(runs) if run.load]
     for title, dice, case in chosen if able else []:
         loaded: list[Loaded] = []
-        for index, run in able:
+        for index, run in _validating(able, case):
             try:
                 loaded.append((index, run, arrays(run, case, [found for _, _, found in loaded])))
             except (EdgewiseError, OSError) as error:
@@ -98,6 +98,11 @@ def pictures(
                 shown[-1], trouble = _in_3d(shown[-1], loaded, viewers)
                 failed += trouble
     return shown, failed
+
+
+def _validating(able: Sequence[tuple[int, RunRecord]], case: str) -> list[tuple[int, RunRecord]]:
+    """The runs that have scored a case: in cross-validation it belongs to one fold; all where none has."""
+    return [(index, run) for index, run in able if any(score.case == case for score in run.scores)] or list(able)
 
 
 def _in_3d(shown: ShownCase, loaded: Sequence[Loaded], folder: Path) -> tuple[ShownCase, list[tuple[str, str]]]:

@@ -26,6 +26,7 @@ EXPECTED = (
     "metrics.csv",
     "summary.json",
 )
+VOXELS = ("reference_voxels", "prediction_voxels", "shared_voxels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class Score:
         values: metric -> value; `inf` and `nan` are kept.
         empty: which mask was empty: "", "both", "prediction" or "reference".
         diagonal: of the image in mm, the largest distance there is in it; `nan` where the table has none.
+        voxels: of the reference, of the prediction, and of both; empty where the table does not count them.
     """
 
     case: str
@@ -71,6 +73,7 @@ class Score:
     values: Mapping[str, float]
     empty: str
     diagonal: float = math.nan
+    voxels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +231,7 @@ def _scores(path: Path) -> Iterator[Score]:
                     values={key: number(entry) for key, entry in row.items() if key not in FIXED},
                     empty=row.get("empty") or "",
                     diagonal=number(row.get("diagonal_mm")),
+                    voxels=tuple(int(row[column]) for column in VOXELS if row.get(column)),
                 )
             except (KeyError, TypeError, ValueError) as error:
                 raise RunError(

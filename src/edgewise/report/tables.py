@@ -12,7 +12,7 @@ from edgewise.data.splits import group_of
 from edgewise.errors import DataError
 from edgewise.metrics.cases import Policy, settled
 from edgewise.report.cautions import conflicts, emptiness
-from edgewise.report.methods import methods
+from edgewise.report.methods import Method, by_seed, extent, merged, methods
 from edgewise.report.records import RunRecord, Score
 from edgewise.report.words import Metric
 
@@ -21,13 +21,13 @@ UNKNOWN = (math.nan, math.nan)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Aggregates of one metric and class, of one run or of a method that was trained with several seeds.
+    """Aggregates of one metric and class, of one run or of a method of several runs.
 
     Attributes:
         class_name: name of the class.
         name: of the run or method.
         colour: number of its colour.
-        seed: the run is one of several seeds of a method, which has a row of its own.
+        seed: the run is one of several of a method, which has a row of its own.
         cases: how many cases the mean is over.
         mean: of the cases, infinite values settled by the run's policy.
         interval: 95 % confidence interval of the mean; `nan` where there is none.
@@ -113,8 +113,8 @@ def class_names(records: Sequence[RunRecord]) -> tuple[str, ...]:
 def rows(records: Sequence[RunRecord], metric: Metric) -> list[Row]:
     """Aggregates of a metric with their intervals: one row a class and run, classes first.
 
-    A method with several seeds has a row for the mean over them before the rows of its runs; its interval holds
-    what other seeds would change, too.
+    A method of several runs has a row before theirs, over the cases of all its folds; where it has several seeds, of
+    the means over them, and its interval holds what other seeds would change, too.
     """
     comparable = metric.name not in conflicts(records)
     result: list[Row] = []
@@ -124,7 +124,7 @@ def rows(records: Sequence[RunRecord], metric: Metric) -> list[Row]:
             runs = [_row(records[run], metric, label, (name, colour)) for run in method.runs]
             there = [run for run in runs if run]
             if len(there) > 1:
-                group += _over_seeds([records[run] for run in method.runs], metric, label, (name, colour, method.name))
+                group += _of_method(records, method, metric, (label, name, colour))
                 there = [replace(run, seed=True) for run in there]
             group += there
         best = _best([row.mean for row in group if not row.seed], metric) if comparable else math.nan
@@ -155,28 +155,38 @@ def _row(record: RunRecord, metric: Metric, label: int, place: tuple[str, int]) 
     )
 
 
-def _over_seeds(runs: Sequence[RunRecord], metric: Metric, label: int, place: tuple[str, int, str]) -> list[Row]:
+def _of_method(records: Sequence[RunRecord], method: Method, metric: Metric, of: tuple[int, str, int]) -> list[Row]:
     """The row of a method: every case with the mean over its seeds, on the cases that all seeds have."""
-    columns = [settled_column(run, metric, label) for run in runs]
-    shared = sorted(set.intersection(*(set(values) for values in columns)))
-    if len(shared) < 2:
+    label, class_name, colour = of
+    scores = seed_scores(records, method, metric, label)
+    if len(scores) < 2:
         return []
-    scores = {case: tuple(values[case] for values in columns) for case in shared}
-    means = [statistics.fmean(scores[case]) for case in shared]
+    means = [statistics.fmean(values) for values in scores.values()]
     row = Row(
-        class_name=place[0],
-        name=f"{place[2]}, {len(runs)} seeds",
-        colour=place[1],
+        class_name=class_name,
+        name=f"{method.name}, {extent(records, method)}",
+        colour=colour,
         seed=False,
-        cases=len(shared),
+        cases=len(scores),
         mean=statistics.fmean(means),
-        interval=mean_interval(scores, patients(runs[0], shared)).interval,
+        interval=mean_interval(scores, patients(records[method.runs[0]], [*scores])).interval,
         median=statistics.median(means),
         std=statistics.pstdev(means),
         pooled=math.nan,
         empty="",
     )
     return [row]
+
+
+def seed_scores(
+    records: Sequence[RunRecord], method: Method, metric: Metric, label: int
+) -> dict[str, tuple[float, ...]]:
+    """The settled values of a method by case, one a seed, of the cases that all its seeds have, sorted."""
+    columns = [
+        merged([settled_column(run, metric, label) for run in runs]) for runs in by_seed(records, method).values()
+    ]
+    shared = sorted(set.intersection(*(set(values) for values in columns)))
+    return {case: tuple(values[case] for values in columns) for case in shared}
 
 
 def _of_class(record: RunRecord, label: int) -> Mapping[str, Any]:
@@ -248,14 +258,16 @@ def case_rows(records: Sequence[RunRecord], metrics: Sequence[Metric]) -> list[d
 
 
 def ranked(records: Sequence[RunRecord]) -> list[tuple[float, str]]:
-    """Cases that every run has scored, by their foreground Dice (mean over classes and runs), worst first."""
+    """Cases that every method has scored, by their foreground Dice (mean over classes and runs), worst first."""
     values: dict[str, list[float]] = {}
     for record in records:
         for score in record.scores:
             dice = score.values.get("dice", math.nan)
             if math.isfinite(dice):
                 values.setdefault(score.case, []).append(dice)
-    shared = set.intersection(*({score.case for score in record.scores} for record in records))
+    seeds = [runs for method in methods(records) for runs in by_seed(records, method).values()]
+    there = [{score.case for run in runs for score in run.scores} for runs in seeds]
+    shared = set.intersection(*there) if there else set()
     return sorted((statistics.fmean(found), case) for case, found in values.items() if case in shared)
 
 

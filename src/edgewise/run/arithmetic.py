@@ -14,9 +14,12 @@ from edgewise.training.arithmetic import Arithmetic, MemoryFormat, Precision, ch
 
 
 def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.device) -> Arithmetic:
-    """The fastest arithmetic among those that the experiment leaves open, by training steps on a plan's own batch."""
+    """The fastest arithmetic among those that the experiment leaves open, by training steps on a plan's own batch.
+
+    Of several processes that train together each has a share of it, and that is what is timed.
+    """
     experiment, wanted = unread(experiment), experiment.plan
-    threads = wanted.threads if wanted.threads != "auto" else machine.cores()
+    threads = wanted.threads if wanted.threads != "auto" else machine.own_cores()
     half: Precision = "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"
     precisions: list[Precision] = ["fp32", half] if wanted.precision == "auto" else [wanted.precision]
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
@@ -26,7 +29,8 @@ def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.dev
     fewer = [threads, max(threads // 2, 1)] if wanted.threads == "auto" and device.type == "cpu" else [threads]
     if len(options) > 1 or fewer[0] != fewer[-1]:
         say("measuring which arithmetic trains fastest on this machine")
-    image = torch.zeros((plan.batch, len(plan.intensity), *experiment.method.seen(plan.patch)), device=device)
+    batch = max(plan.batch // machine.processes(), 1)
+    image = torch.zeros((batch, len(plan.intensity), *experiment.method.seen(plan.patch)), device=device)
 
     def build() -> nn.Module:
         return experiment.network.build(plan.topology(classes))

@@ -14,12 +14,13 @@ from edgewise.errors import DataError, RunError
 from edgewise.metrics.cases import FIXED, POLICIES, Row, from_csv
 from edgewise.metrics.definitions import nearest
 from edgewise.metrics.presets import named
+from edgewise.report.methods import gaps
 from edgewise.report.page import told_apart
 from edgewise.report.records import read_run
 from edgewise.report.words import counted
 from edgewise.run.folder import RunFolder, runs_in
 from edgewise.run.report import grouped
-from edgewise.run.verdict_table import described, show
+from edgewise.run.verdict_table import brief, described, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,13 @@ class Wanted:
     Attributes:
         metrics: columns; none is the primary ones.
         group: pattern that finds the patient in a case id of a table, `auto`, or `none`: each case is one.
-        output: a table for people, or everything as JSON.
+        output: every comparison as a table for people; `brief`: the means, and the differences that were found; or
+            everything as JSON.
     """
 
     metrics: tuple[str, ...] = ()
     group: str = "auto"
-    output: Literal["table", "json"] = "table"
+    output: Literal["table", "brief", "json"] = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,8 @@ def compare(paths: Sequence[Path], wanted: Wanted) -> None:
     found = comparison(paths, wanted)
     if wanted.output == "json":
         print(json.dumps(described(found.results, found.found, found.ranks, found.notes), indent=1))  # noqa: T201
+    elif wanted.output == "brief":
+        brief(found.results, found.found, found.notes)
     else:
         show(found.results, found.found, found.ranks, found.notes)
 
@@ -87,7 +91,7 @@ def comparison(paths: Sequence[Path], wanted: Wanted) -> Comparison:
         notes += remarks
     results = _told_apart(results)
     if len(results) < 2:
-        raise DataError(_too_few(results))
+        raise DataError(_too_few(results, len(set(runs))))
     metrics = wanted.metrics or PRIMARY
     _require_metrics(results, metrics)
     for each in results:
@@ -108,7 +112,7 @@ def comparison(paths: Sequence[Path], wanted: Wanted) -> Comparison:
 
 
 def _methods(folders: Sequence[Path]) -> tuple[list[Results], list[str]]:
-    """Runs whose experiments differ in name and seed only are one method, as in the report."""
+    """Runs whose experiments differ in name, seed and fold only are one method, as in the report."""
     for folder in folders:
         files = RunFolder(path=folder)
         missing = [path.name for path in (files.metrics, files.summary) if not path.exists()]
@@ -128,6 +132,7 @@ def _methods(folders: Sequence[Path]) -> tuple[list[Results], list[str]]:
         for record in records
         for failure in dict.fromkeys([*record.journal.failures, *_failures(record.summary)])
     ]
+    notes += gaps(records)
     if len({str(record.dataset.get("digest", "")) for record in records}) > 1:
         notes.append("the runs were trained on datasets of different content")
     return results, notes
@@ -190,11 +195,11 @@ def _told_apart(results: Sequence[Results]) -> list[Results]:
     ]
 
 
-def _too_few(results: Sequence[Results]) -> str:
-    if results and len(results[0].rows) > 1:
+def _too_few(results: Sequence[Results], runs: int) -> str:
+    if runs > 1:
         return (
-            f"all {len(results[0].rows)} runs are one method, {results[0].name}: their experiments differ in name and "
-            "seed only. Pass the runs of another method too, or their metrics.csv files to compare the seeds."
+            f"all {runs} runs are one method, {results[0].name}: their experiments differ in name, seed and fold only. "
+            "Pass the runs of another method too, or their metrics.csv files to compare the seeds."
         )
     return "one run alone cannot be compared. Pass at least two runs or tables."
 

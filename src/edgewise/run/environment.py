@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from edgewise.machine import cores, free_memory
+from edgewise.machine import cores, free_memory, processes
 from edgewise.plan import Machine
 
 PACKAGES = (
@@ -48,6 +48,7 @@ def describe(command: str, seed: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": cores(),
+        "processes": processes(),
         "memory_gb": round(free_memory() / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "commit": _commit(),

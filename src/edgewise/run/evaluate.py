@@ -1,5 +1,6 @@
 """`edgewise evaluate`: predicted masks against reference masks."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgewise.console import progress, say
+from edgewise.data import layouts
+from edgewise.data.case import Dataset
 from edgewise.data.folders import by_id, case_id, content
 from edgewise.data.folders import names as numbered_names
 from edgewise.data.volumes import SUFFIXES, suffix_of
@@ -97,7 +100,8 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"], w
 
     Args:
         predictions: folder of predicted masks, or one of them.
-        references: folder of reference masks, each of which needs a prediction, or one of them.
+        references: folder of reference masks, each of which needs a prediction, or one of them; or the folder of a
+            dataset, whose cases without a prediction are left out, and counted.
         out: table of the cases, CSV or Parquet; a summary goes beside it with the ending `.json`, and a table of
             lesions with the ending `.lesions.csv`.
         wanted: how.
@@ -115,8 +119,10 @@ def evaluate(predictions: Path, references: Path, out: Path | Literal["none"], w
     chosen = wanted.chosen()
     if out != "none":
         require_table(out)
-    truth, predicted = matched(predictions, references)
-    result = evaluate_pairs(truth, predicted, declared_names(references), chosen, wanted.workers)
+    known = _known(predictions, references)
+    result = evaluate_pairs(
+        known.references, known.predictions, known.names, chosen, wanted.workers, values=known.values
+    )
     if not result.rows:
         reason = next(iter(result.failures.values()), "")
         raise DataError(f"{references}: no case could be scored. {reason}")
@@ -137,6 +143,8 @@ def evaluate_pairs(
     names: Names,
     definitions: Definitions,
     workers: Workers = "auto",
+    *,
+    values: tuple[int, ...] = (),
 ) -> Evaluation:
     """Score masks case by case; a failing case does not stop the others.
 
@@ -148,6 +156,7 @@ def evaluate_pairs(
         names: of the classes; those beyond have numbers for names.
         definitions: the metrics.
         workers: number of processes.
+        values: what the references store each class under, as in `CaseFiles`.
 
     Raises:
         RunError: a process was killed.
@@ -155,7 +164,14 @@ def evaluate_pairs(
     scores = []
     failures: dict[str, str] = {}
     tasks = [
-        Task(case=name, reference=path, prediction=predictions.get(name), names=names, definitions=definitions)
+        Task(
+            case=name,
+            reference=path,
+            prediction=predictions.get(name),
+            names=names,
+            definitions=definitions,
+            values=values,
+        )
         for name, path in sorted(references.items())
     ]
     with progress("evaluating") as report:
@@ -170,6 +186,48 @@ def evaluate_pairs(
         lesions=tuple(lesion for score in scores for lesion in score.lesions),
         definitions=definitions,
         failures=failures,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """Masks by the id of their case, and what the labels of the references mean."""
+
+    references: Mapping[str, Path]
+    predictions: Mapping[str, Path]
+    names: Names
+    values: tuple[int, ...] = ()
+
+
+def _known(predictions: Path, references: Path) -> _Known:
+    """Masks in a folder, or, where none lies there and a layout fits it, those of the dataset."""
+    dataset: Dataset | None = None
+    if references.is_dir() and not by_id(references)[0]:
+        with contextlib.suppress(DataError):
+            dataset = layouts.detect(references)
+    if dataset is not None and dataset.cases:
+        return _of_dataset(predictions, dataset)
+    truth, predicted = matched(predictions, references)
+    return _Known(references=truth, predictions=predicted, names=declared_names(references))
+
+
+def _of_dataset(predictions: Path, dataset: Dataset) -> _Known:
+    cases = {case.id: case for case in dataset.cases}
+    predicted = _masks(predictions)
+    for name in sorted({*predicted} - {*cases}):
+        say(f"warning: {predicted[name]} has no reference and was not scored")
+    own = [case for name, case in cases.items() if name in predicted]
+    if not own:
+        found, known = _found(predictions), ", ".join([*cases][:3])
+        problem = f"{found}, and {dataset.root} has cases such as {known}"
+        raise DataError(f"{predictions}: no mask has the name of a case: {problem}. Give both the same names.")
+    if len(own) < len(cases):
+        say(f"{len(cases) - len(own)} of the {len(cases)} cases of {dataset.root} have no prediction and are left out")
+    return _Known(
+        references={case.id: case.label for case in own if case.label is not None},
+        predictions={case.id: predicted[case.id] for case in own},
+        names=dataset.classes,
+        values=own[0].values,
     )
 
 

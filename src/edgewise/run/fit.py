@@ -13,15 +13,16 @@ from edgewise.data.case import CaseFiles, Dataset
 from edgewise.data.checks import Inspection
 from edgewise.data.prepare import Preparation, PreparedSet, prepare
 from edgewise.data.splits import Split
-from edgewise.experiment import Experiment, Fixed, Folds, dump
+from edgewise.experiment import Experiment, Fixed, Folds, Parity, dump
 from edgewise.files import write_json
 from edgewise.networks.resnet import described, encoders
 from edgewise.plan import Plan
-from edgewise.run import environment
+from edgewise.run import environment, processes
 from edgewise.run.arithmetic import measured
 from edgewise.run.folder import RunFolder, write_yaml
 from edgewise.run.trainer import Trainer
 from edgewise.run.validate import evaluate_run, finish
+from edgewise.training.group import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,20 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     Raises:
         EdgewiseError: the data, the experiment or the folder cannot be used.
     """
+    with processes.together() as group:
+        return _lead(experiment, place, group, resume=resume) if group.leads else _follow(place, group)
+
+
+def _follow(place: Workplace, group: Group) -> Mapping[str, str]:
+    """What all processes but the first do: wait for what it has prepared, and train with it."""
+    told = group.told(None)
+    if told is not None:
+        parts, resume = told
+        Trainer(*parts, RunFolder(path=place.out)).train(resume=resume)
+    return {}
+
+
+def _lead(experiment: Experiment, place: Workplace, group: Group, *, resume: bool) -> Mapping[str, str]:
     folder = RunFolder(path=place.out)
     if resume:
         folder.open_again()
@@ -68,6 +83,7 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
             say(f"warning: {place.out} goes on with its own experiment, which differs from the one given")
         experiment = own
         if folder.ended():
+            group.told(None)
             return finish(folder, place.data)
     dataset = layouts.detect(place.data)
     experiment.postprocessing.kept(dataset.classes)  # a misspelt class is said now, not after the training
@@ -80,10 +96,12 @@ def run(experiment: Experiment, place: Workplace, *, resume: bool = False) -> Ma
     plan = (
         experiment_file.read_plan(folder.mapping(folder.plan)) if resume else plan_of(experiment, dataset, inspection)
     )
+    group.share(plan.batch, "plan.batch")
     prepared = prepared_for(dataset, inspection, plan, split, place.cache)
     trainer = Trainer(experiment, plan, dataset, split, prepared, folder)
     if not resume:
         _write_head(trainer, inspection, place)
+    group.told(((experiment, plan, dataset, split, prepared), resume))
     trainer.train(resume=resume)
     return evaluate_run(folder, dataset)
 
@@ -111,6 +129,8 @@ def split_of(experiment: Experiment, dataset: Dataset) -> Split:
             return splits.folds(ids, folds=s.folds, fold=s.fold, group=s.group)
         case Fixed() as s:
             return splits.fixed(ids, validation=s.validation, group=s.group)
+        case Parity() as s:
+            return splits.parity(ids, of=s.of, train=s.train, group=s.group)
 
 
 def plan_of(experiment: Experiment, dataset: Dataset, inspection: Inspection) -> Plan:

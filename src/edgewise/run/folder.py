@@ -12,6 +12,8 @@ from edgewise.errors import OutputError, RunError
 from edgewise.files import finite, output_folder, write_text
 from edgewise.training.records import UNITS, Record
 
+SNAPSHOT = "step_"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
@@ -53,6 +55,15 @@ class RunFolder:
     def last(self) -> Path:
         """Checkpoint to resume from."""
         return self.path / "checkpoints" / "last.pt"
+
+    def snapshot(self, step: int) -> Path:
+        """Checkpoint of the weights that predicted after a step of the training."""
+        return self.path / "checkpoints" / f"{SNAPSHOT}{step}.pt"
+
+    def snapshots(self) -> dict[int, Path]:
+        """The snapshots there are, by their step, in its order."""
+        found = {path.stem.removeprefix(SNAPSHOT): path for path in self.best.parent.glob(f"{SNAPSHOT}*.pt")}
+        return dict(sorted((int(step), path) for step, path in found.items() if step.isdecimal()))
 
     def groundwork(self, name: str) -> Path:
         """Weights of a network that was trained before the main training."""
@@ -156,14 +167,15 @@ class RunFolder:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """`path` itself if it is a run folder, else the run folders that lie in it.
+    """`path` itself if it is a run folder, else the run folders that lie in it, or in `runs` there, as in a study.
 
     Raises:
         RunError: there are none.
     """
     if RunFolder(path=path).experiment.exists():
         return [path]
-    below = sorted(experiment.parent for experiment in path.glob("*/experiment.yaml"))
+    found = path.glob("*/experiment.yaml"), path.glob("runs/*/experiment.yaml")
+    below = next(filter(None, (sorted(experiment.parent for experiment in each) for each in found)), [])
     if not below:
         problem = "it is no run folder and holds none" if path.is_dir() else "there is no such folder"
         raise RunError(f"{path}: {problem}. Pass a folder made by `edgewise fit`.")
@@ -223,6 +235,19 @@ class Journal:
             ) from error
 
 
+class Unwritten:
+    """The journal of a process that leaves writing to another one."""
+
+    def record(self, record: Record) -> None:
+        """Write nothing."""
+
+    def note(self, text: str) -> None:
+        """Write nothing."""
+
+    def back_to(self, step: int) -> None:
+        """Write nothing."""
+
+
 def _line(event: Mapping[str, Any]) -> str:
     return json.dumps(finite(event))
 
@@ -236,4 +261,6 @@ def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _belongs(event: Mapping[str, Any], step: int) -> bool:
+    if event["event"] == "snapshot" and step == 0:  # a training that starts over takes that of step 0 again
+        return False
     return event["event"] not in {"end", "failure"} and int(event.get("step", 0)) <= step

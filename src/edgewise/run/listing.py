@@ -1,14 +1,16 @@
-"""`edgewise list`: the components an experiment file may name, sets of metric definitions, shipped experiments."""
+"""`edgewise list`: what experiment and study files may name, sets of metric definitions, shipped experiments."""
 
+import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from edgewise.catalog import Component, discover
 
 if TYPE_CHECKING:
-    from edgewise.experiment import Claim
     from edgewise.metrics.definitions import Definitions
     from edgewise.run.shipped import Shipped
 
@@ -26,6 +28,8 @@ def catalogue(what: str) -> type[Component]:
             from edgewise.networks.base import Network as Base  # type: ignore[assignment]
         case "methods":
             from edgewise.methods.base import Method as Base  # type: ignore[assignment]
+        case "engines":
+            from edgewise.engines.base import Engine as Base  # type: ignore[assignment]
         case _:
             from edgewise.metrics.base import Metric as Base  # type: ignore[assignment]
     return Base
@@ -34,7 +38,8 @@ def catalogue(what: str) -> type[Component]:
 def describe(what: str) -> list[dict[str, Any]]:
     """One object a component: kind, source, needs, parameters, summary.
 
-    Or one a set of definitions, with its metrics; or one a shipped experiment: name, path, summary, claim.
+    Or one a set of definitions, with its metrics; or one a shipped experiment or study: name, sort, path, summary, its
+    claims, and the rows of a study.
     """
     if what == "experiments":
         from edgewise.run.shipped import shipped
@@ -63,34 +68,52 @@ def lines(what: str) -> list[str]:
         return [line for row in rows for line in _paragraph(row)]
     if what == "experiments":
         width = max(len(row["name"]) for row in rows)
-        return [f"{row['name']:{width}}  {_claimed(row['claim'])}".rstrip() for row in rows]
+        return [f"{row['name']:{width}}  {_about(row)}".rstrip() for row in rows]
     width = max(len(row["kind"]) for row in rows)
     needs = [f" (needs {', '.join(row['needs'])})" if row["needs"] else "" for row in rows]
     return [f"{row['kind']:{width}}  {_words(row['summary'])}{need}" for row, need in zip(rows, needs, strict=True)]
 
 
 def _experiment(shipped: "Shipped") -> dict[str, Any]:
+    """A study's claims are those of its rows, which may be experiments of this list."""
+    import yaml
+
     from edgewise.experiment_file import load
 
-    claim: Claim | None = load(shipped.path).claim
+    study = shipped.sort == "study"
     return {
         "name": shipped.name,
+        "sort": shipped.sort,
         "path": str(shipped.path),
         "summary": shipped.summary,
-        "claim": claim and asdict(claim),
+        "claims": [] if study else [asdict(claim) for claim in load(shipped.path).claims],
+        "rows": list(yaml.safe_load(shipped.path.read_text(encoding="utf-8"))["rows"]) if study else [],
     }
 
 
-def _claimed(claim: Mapping[str, Any] | None) -> str:
-    """`dice 0.9642 ± 0.008 (Caliva et al. 2019, Section 3)`; nothing if nothing was published."""
-    if claim is None:
-        return ""
+def _about(row: Mapping[str, Any]) -> str:
+    """What was published for an experiment; the size of a study, and the first sentence of what it says of itself."""
+    if row["sort"] == "experiment":
+        return _claimed(row["claims"])
+    count = len(row["rows"])
+    first = re.split(r"\.(?:\s{2,}|\s+(?=[A-Z]))", row["summary"], maxsplit=1)[0].rstrip(".")
+    return f"study of {count} row{'s' * (count > 1)}: {first}"
+
+
+def _claimed(claims: Sequence[Mapping[str, Any]]) -> str:
+    """`dice 0.9642 ± 0.008 (Caliva et al. 2019, Section 3)`, and the source once for several classes."""
+    return "; ".join(
+        f"{'; '.join(map(_measured, alike))} ({source})" for source, alike in groupby(claims, key=itemgetter("source"))
+    )
+
+
+def _measured(claim: Mapping[str, Any]) -> str:
+    """`dice 0.7463 of tumour`."""
     spread = claim["deviations"]
     values = (
         f"{key} {value:g}{f' ± {spread[key]:g}' if key in spread else ''}" for key, value in claim["values"].items()
     )
-    of = "" if claim["of"] == "all" else f" of {claim['of']}"
-    return f"{', '.join(values)}{of} ({claim['source']})"
+    return ", ".join(values) + ("" if claim["of"] == "all" else f" of {claim['of']}")
 
 
 def _described(definitions: "Definitions") -> dict[str, Any]:

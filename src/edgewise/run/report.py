@@ -15,10 +15,11 @@ from edgewise.data.folders import by_id
 from edgewise.data.images import read_case
 from edgewise.data.splits import group_of
 from edgewise.errors import DataError, RunError
-from edgewise.metrics.cases import from_csv
+from edgewise.metrics.cases import Row, from_csv
 from edgewise.report.methods import methods
 from edgewise.report.page import told_apart, write
 from edgewise.report.records import PanelCase, RunRecord, read_run
+from edgewise.report.standing import Study
 from edgewise.run.folder import RunFolder, runs_in
 from edgewise.types import Field
 
@@ -34,37 +35,53 @@ def report(runs: Sequence[Path], out: Path | Literal["run"]) -> Path:
         RunError: a folder is no run and holds none.
     """
     folders = list(dict.fromkeys(folder for path in runs for folder in runs_in(path)))
-    records = told_apart([_read(RunFolder(path=folder)) for folder in folders])
     target = runs[0] / "report.html" if out == "run" else out
-    results, unread = grouped(records)
-    found = compared(results)
-    refusals = (*found.refusals, *(unread if len(records) > 1 else ()))
-    write(records, target, found.verdicts, refusals, rankings(results))
+    page(read(folders), target, "none")
     return target
 
 
+def read(folders: Sequence[Path]) -> list[RunRecord]:
+    """The runs with all that a page wants, told apart by their names."""
+    return told_apart([_read(RunFolder(path=folder)) for folder in folders])
+
+
+def page(records: Sequence[RunRecord], target: Path, study: Study | Literal["none"]) -> None:
+    """Compare the runs, and write the page about them, or about the study that they are of."""
+    results, unread = grouped(records)
+    found = compared(results)
+    refusals = (*found.refusals, *(unread if len(records) > 1 else ()))
+    write(records, target, found.verdicts, refusals, rankings(results), study)
+
+
 def grouped(records: Sequence[RunRecord]) -> tuple[list[Results], list[Refusal]]:
-    """What comparisons need of each method: its runs are its seeds; and the runs of which they cannot have it."""
+    """What comparisons need of each method: its seeds, each with all its folds; and the runs that cannot give it."""
     found, refused = [], []
     for method in methods(records):
-        seeds = []
+        read = []
         for run in method.runs:
             try:
-                seeds.append(results_of(records[run]))
+                read.append(results_of(records[run]))
             except DataError as error:  # an older run, whose table has fewer columns: the page shows what it has
                 pair = {"first": records[run].name, "second": "the other runs"}
                 refused.append(Refusal(metric="every metric", class_name="", **pair, reason=str(error).rstrip(".")))
-        found += _pooled(method.name, seeds)
+        found += _pooled(method.name, read)
     return found, refused
 
 
-def _pooled(name: str, seeds: Sequence[Results]) -> list[Results]:
-    """The seeds of a method as one set of results; as they are where they were not measured alike."""
-    rows = {seed: rows for each in seeds for seed, rows in each.rows.items()}
-    groups = {case: patient for each in seeds for case, patient in each.groups.items()}
-    if len(rows) < len(seeds) or any(each.definitions != seeds[0].definitions for each in seeds):
-        return list(seeds)
-    return [replace(seeds[0], name=name, rows=rows, groups=groups)] if seeds else []
+def _pooled(name: str, runs: Sequence[Results]) -> list[Results]:
+    """The runs of a method as one set of results, the folds of a seed together; as they are where that cannot be.
+
+    That is where they were not measured alike, or a case lies in two folds.
+    """
+    rows: dict[str, tuple[Row, ...]] = {}
+    for each in runs:
+        for seed, own in each.rows.items():
+            rows[seed] = (*rows.get(seed, ()), *own)
+    groups = {case: patient for each in runs for case, patient in each.groups.items()}
+    twice = any(len({(row.case, row.class_index) for row in own}) < len(own) for own in rows.values())
+    if twice or any(each.definitions != runs[0].definitions for each in runs):
+        return list(runs)
+    return [replace(runs[0], name=name, rows=rows, groups=groups)] if runs else []
 
 
 def _read(folder: RunFolder) -> RunRecord:

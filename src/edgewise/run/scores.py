@@ -15,7 +15,7 @@ from jaxtyping import Integer
 from numpy import ndarray
 
 from edgewise import machine
-from edgewise.data.images import canonical_shape, canonical_spacing, labels_on
+from edgewise.data.images import canonical_shape, canonical_spacing, labels_on, read_mask
 from edgewise.data.volumes import Volume, read_volume
 from edgewise.errors import DataError, RunError
 from edgewise.metrics.definitions import Definitions
@@ -39,6 +39,7 @@ class Task:
         prediction: its predicted mask; `None` where there is none.
         names: of the classes.
         definitions: the metrics.
+        values: what the reference stores each class under, as in `CaseFiles`.
     """
 
     case: str
@@ -46,6 +47,7 @@ class Task:
     prediction: Path | None
     names: Names
     definitions: Definitions
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ def outcomes(tasks: Sequence[Task], workers: Workers = "auto") -> Iterator[Outco
 def outcome(task: Task) -> Outcome:
     """Score one task."""
     try:
-        volume = read_volume(task.reference)
+        volume = read_mask(task.reference, task.values)
         reference = _in_plane(labels_on(volume, volume))
     except DataError as error:
         return Outcome(case=task.case, score=None, problem=f"{error} It was not scored.")

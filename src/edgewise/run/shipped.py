@@ -1,8 +1,11 @@
-"""The experiment files that come with Edgewise: starters, and the rows of the papers' tables."""
+"""The files that come with Edgewise: experiments (starters, and rows of the papers' tables) and studies (tables)."""
 
 import difflib
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from edgewise.errors import ExperimentError
 
@@ -12,7 +15,7 @@ BASE = "base.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class Shipped:
-    """One experiment file.
+    """One file.
 
     Attributes:
         name: its path below the folder of experiments, without suffix, such as `lrnet/table2/dice`.
@@ -22,11 +25,20 @@ class Shipped:
     name: str
     path: Path
 
+    @cached_property
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def sort(self) -> Literal["experiment", "study"]:
+        """What the file holds: a study has rows."""
+        return "study" if re.search(r"^rows:", self._text, re.MULTILINE) else "experiment"
+
     @property
     def summary(self) -> str:
         """The comment at the top of the file."""
         lines: list[str] = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self._text.splitlines():
             if not line.startswith("#"):
                 break
             lines.append(line.removeprefix("#").strip())
@@ -34,14 +46,14 @@ class Shipped:
 
 
 def shipped() -> tuple[Shipped, ...]:
-    """Every experiment that comes with Edgewise, by name."""
+    """Every experiment and study that comes with Edgewise, by name."""
     folder = _folder()
     files = sorted(file for file in folder.rglob("*.yaml") if file.name != BASE)
     return tuple(Shipped(name=file.relative_to(folder).with_suffix("").as_posix(), path=file) for file in files)
 
 
 def located(experiment: Path) -> Path:
-    """The file that is meant by a path, or by the name of a shipped experiment such as `lrnet/table2/dice`.
+    """The file that is meant by a path, or by the name of a shipped experiment or study, such as `lrnet/table2/dice`.
 
     Raises:
         ExperimentError: there is neither.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -116,8 +117,12 @@ class Predicted:
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def load(folder: RunFolder) -> Trained:
-    """Load the best checkpoint of a run.
+def load(folder: RunFolder, weights: Path | Literal["best"] = "best") -> Trained:
+    """Load a trained run.
+
+    Args:
+        folder: of the run.
+        weights: its checkpoint of the weights to predict with: the best, or a snapshot.
 
     Raises:
         RunError: the folder is no run, or has no checkpoint yet.
@@ -132,7 +137,7 @@ def load(folder: RunFolder) -> Trained:
     dataset = folder.mapping(folder.dataset)
     experiment.postprocessing.kept(dataset["classes"])
     device = environment.device()
-    content = checkpoint.load(folder.best, device)
+    content = checkpoint.load(folder.best if weights == "best" else weights, device)
     built = unread(experiment)  # its weights come from the checkpoint
     network = built.method.predictor(built.network, plan.topology(len(dataset["classes"])))
     network.load_state_dict(content["network"])

@@ -33,7 +33,8 @@ def evaluate_run(folder: RunFolder, dataset: Dataset) -> Mapping[str, str]:
     failures = predicted.failures
     references = {case.id: case.label for case in cases if case.label is not None}
     found = {case.id: folder.predictions / f"{case.id}{ending(case)}" for case in cases if case.id not in failures}
-    result = evaluate_pairs(references, found, trained.classes, named("default"))
+    values = next((case.values for case in cases), ())
+    result = evaluate_pairs(references, found, trained.classes, named("default"), values=values)
     result = replace(result, failures={**result.failures, **failures}, warnings=predicted.warnings)
     result = replace(result, localisation=located.write())
     result.write(folder.metrics, folder.lesions, folder.summary)

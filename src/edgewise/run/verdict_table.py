@@ -26,6 +26,31 @@ def show(results: Sequence[Results], found: Compared, ranks: Sequence[RankStabil
     print("\n" + "\n".join(f"- {remark}" for remark in remarks if remark))  # noqa: T201
 
 
+def brief(results: Sequence[Results], found: Compared, notes: Sequence[str]) -> None:
+    """Print the means of every method, and only those differences that were found: comparisons of many fill screens."""
+    said = _spoken(results, found)
+    facts = {each.name: each.definitions for each in results}
+    width = max(len(each.name) for each in results)
+    lines = [_plain(headline([each for _, _, each in said]))]
+    for column in dict.fromkeys(verdict.metric for verdict in found.verdicts):
+        reading = metric(column, next(each[column] for each in facts.values() if column in each))
+        lines += ["", f"{reading.title}{f' in {reading.unit}' if reading.unit else ''}, {reading.reading}"]
+        lines += [f"  {each.name:{width}}  {_row_of_means(each, found, column, reading)}" for each in results]
+    lines += ["", *(f"- {each.plain}" for _, _, each in said if each.found)]
+    cautions = dict.fromkeys(each.caution for _, _, each in said if each.caution)
+    lines += [f"- {remark}" for remark in (*cautions, *_refusals(found.refusals), *notes, _correction(found.verdicts))]
+    print("\n".join(line for line in lines if line != "- "))  # noqa: T201
+
+
+def _row_of_means(results: Results, found: Compared, column: str, reading: Metric) -> str:
+    number = reading.number
+    return "   ".join(
+        f"{each['class_name']} {number(each['mean'])} [{number(each['interval'][0])}, {number(each['interval'][1])}]"
+        for each in _means(results, found)
+        if each["metric"] == column
+    )
+
+
 def described(
     results: Sequence[Results], found: Compared, ranks: Sequence[RankStability], notes: Sequence[str]
 ) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,11 @@ from edgewise import experiment_file
 from edgewise.engines.base import Engine
 from edgewise.engines.local import Local
 from edgewise.errors import EngineError, ExperimentError, StudyError
-from edgewise.experiment import Experiment, Fixed, Folds, identity, with_fold
+from edgewise.experiment import AnySplit, Experiment, Folds, identity, with_fold
 from edgewise.experiment import dump as dump_experiment
 from edgewise.mistakes import explain
 from edgewise.run.shipped import located
-from edgewise.study.written import Written, read
+from edgewise.study.written import Written, of_study, read
 
 _FILE = -1
 """Stands for the fold or the seed that the experiments have."""
@@ -95,11 +96,13 @@ class Study:
         return Part(row=row.name, experiment=own, folder=f"{plain}-{identity(own)}")
 
 
-def load(path: Path) -> Study:
+def load(path: Path, changes: Sequence[str] = ()) -> Study:
     """Read and check a study file.
 
     Args:
         path: the file, or the name of a study that comes with Edgewise.
+        changes: one-off changes such as `minutes=30` or `seeds=[0]`; what is no key of a study changes the base, such
+            as `training.steps=500`.
 
     Raises:
         ExperimentError: there is no such file, or a row is no valid experiment.
@@ -108,8 +111,11 @@ def load(path: Path) -> Study:
             the row and how to mend it.
     """
     path = located(path)
-    written = read(path)
+    written = read(path, [change for change in changes if of_study(change)])
     base = _base(str(path), path.parent, written.base) if written.base else {}
+    for change in changes:
+        if not of_study(change):
+            experiment_file.change_in(base, change)
     rows = tuple(_row(path, name, changes or {}, base) for name, changes in written.rows.items())
     _require_differences(path, rows, written, base)
     folds = _folds(path, rows, written.folds)
@@ -155,8 +161,10 @@ def _without_seed(experiment: Experiment) -> dict[str, Any]:
     return {key: value for key, value in dump_experiment(experiment).items() if key not in {"name", "seed"}}
 
 
-def _base(where: str, folder: Path, base: str) -> dict[str, Any]:
-    """The content of a base: a path relative to the study file, or the name of a shipped experiment."""
+def _base(where: str, folder: Path, base: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What a base says: a path relative to the study file, the name of a shipped experiment, or the content itself."""
+    if not isinstance(base, str):
+        return deepcopy(dict(base))
     beside = folder / base
     try:
         return experiment_file.content(beside if beside.is_file() else located(Path(base)))
@@ -187,7 +195,7 @@ def _require_differences(path: Path, rows: Sequence[Row], written: Written, base
         key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k not in {"claim", "name"}}
         if changes and key == unchanged:
             raise StudyError(
-                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what {written.base} says "
+                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what the base says "
                 "already. Change something else, or write `{}` for the base as it is."
             )
         if key in seen:
@@ -220,7 +228,7 @@ def _folds(path: Path, rows: Sequence[Row], asked: tuple[int, ...] | Literal["al
     return chosen
 
 
-def _alike(one: Folds | Fixed, other: Folds | Fixed, asked: tuple[int, ...] | Literal["all", "file"]) -> bool:
+def _alike(one: AnySplit, other: AnySplit, asked: tuple[int, ...] | Literal["all", "file"]) -> bool:
     """Whether two splits are one; the fold that they name does not count where the study names its own."""
     if asked != "file" and isinstance(one, Folds) and isinstance(other, Folds):
         return replace(one, fold=0) == replace(other, fold=0)

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -116,6 +117,17 @@ class StudyFolder:
         with _lock(output_folder(self.runs) / f".{name}.lock", wait=True):
             yield
 
+    def at_work(self, part: Part) -> bool:
+        """Whether somebody works on a part right now."""
+        try:
+            with (self.runs / f".{part.folder}.lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # nobody has begun it
+            return False
+        return False
+
     def write(self, study: Study, place: Mapping[str, Any]) -> None:
         """Write what is settled: `study.yaml`, and where the study happens."""
         write_yaml(self.study, dump(study))
@@ -134,6 +146,44 @@ class StudyFolder:
         except (OSError, ValueError) as error:
             raise RunError(f"{self.place} cannot be read ({error}). Restore it, or choose another --out.") from error
         return content
+
+
+FULL = 2**18
+"""Bytes of free space below which a disk is full."""
+
+
+def last_words(log: Path) -> str:
+    """What a part that failed said last: its message, or the last line of an error that should not be."""
+    try:
+        lines = _lines(log)
+    except OSError:
+        return "it left no log"
+    if shutil.disk_usage(log.parent).free < FULL:  # then it could not say it itself
+        return f"there is no space left for {log.parent.parent}. Make some, and start the same command again."
+    return _message(lines) or f"{lines[-1] if lines else 'it said nothing'} ({log})"
+
+
+def complaint(log: Path) -> str:
+    """What a part that did not end well complained of; empty where it only stopped."""
+    try:
+        lines = _lines(log)
+    except OSError:
+        return ""
+    said = _message(lines)
+    if said.startswith("interrupted"):
+        return ""
+    traced = any(line.startswith("Traceback (most recent call last)") for line in lines)
+    return said or (last_words(log) if traced else "")
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _message(lines: list[str]) -> str:
+    """The last message, which may have several lines; empty without one."""
+    said = [i for i, line in enumerate(lines) if line.startswith("edgewise: ")]
+    return " ".join(line.strip() for line in lines[said[-1] :])[len("edgewise: ") :] if said else ""
 
 
 def _settings(experiment: Experiment) -> tuple[Any, ...]:

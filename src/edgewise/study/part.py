@@ -15,9 +15,6 @@ from edgewise.run.fit import Workplace, run
 from edgewise.study.file import load
 from edgewise.study.folder import StudyFolder
 
-ALONE = "EDGEWISE_PART_ALONE"
-"""Environment variable: set by engines whose parts outlive the study's own process."""
-
 
 def work(folder: StudyFolder, name: str) -> int:
     """Train and evaluate one part; the exit code of `edgewise fit`."""
@@ -33,8 +30,11 @@ def work(folder: StudyFolder, name: str) -> int:
         return named(run(part.experiment, own, resume=state == "begun"))
 
 
-def _end_with_the_study() -> None:
-    """Wait for the end of the pipe from the study's process: it stopped or was killed, and so does this one."""
+def _end_with_its_keeper() -> None:
+    """Wait for the end of the pipe from who began this process: that stopped or was killed, and so does this one.
+
+    It is the study, or a job on a cluster, which may outlive the study.
+    """
     # Not through `sys.stdin`: who holds its lock while a worker is forked keeps the worker waiting for ever.
     while os.read(0, 1024):
         pass
@@ -44,6 +44,5 @@ def _end_with_the_study() -> None:
 
 
 if __name__ == "__main__":
-    if ALONE not in os.environ:
-        Thread(target=_end_with_the_study, daemon=True).start()
+    Thread(target=_end_with_its_keeper, daemon=True).start()
     sys.exit(exit_code(lambda: work(StudyFolder(path=Path(sys.argv[1])), sys.argv[2])))

@@ -1,6 +1,5 @@
 """`edgewise study`: every part of a study, as far as it is not done yet; then the comparison and the report."""
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -11,24 +10,20 @@ from typing import Any
 from edgewise import __version__
 from edgewise.console import say
 from edgewise.data import layouts
-from edgewise.engines.base import Engine, Outcome, Task
-from edgewise.errors import EdgewiseError, StudyError
+from edgewise.engines.base import Outcome, Task
+from edgewise.errors import StudyError
 from edgewise.exits import SOME_FAILED
-from edgewise.machine import cores
-from edgewise.run.compare import Wanted, compare
+from edgewise.files import finite
 from edgewise.run.fit import inspection_of, plan_of, prepared_for, split_of
-from edgewise.run.report import report
 from edgewise.study import settle
 from edgewise.study.budget import Shortening, fitting
 from edgewise.study.cost import Cost, Seconds, measured
-from edgewise.study.file import Part, Study, load
-from edgewise.study.folder import StudyFolder
+from edgewise.study.file import Part, Study
+from edgewise.study.folder import StudyFolder, last_words
 from edgewise.study.forecast import show
+from edgewise.study.report import concluded
 from edgewise.study.settle import Ground
 from edgewise.study.watch import watched
-
-FULL = 2**18
-"""Bytes of free space below which a disk is full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,42 +43,35 @@ class Workplace:
     command: str
 
 
-def study(file: Path, place: Workplace, engine: Engine | None) -> Mapping[str, str]:
+def study(found: Study, place: Workplace) -> Mapping[str, str]:
     """Work on every part that is not done; then compare and report.
 
     Args:
-        file: the study file, or the name of one that comes with Edgewise.
+        found: what to do.
         place: where.
-        engine: in place of the one that the file names.
 
     Returns:
         What failed, by part, or by part and case; the rest is done.
 
     Raises:
-        EdgewiseError: the file, the data, the folder or the engine cannot be used.
+        EdgewiseError: the data, the folder or the engine cannot be used.
     """
-    found = _chosen(file, engine)
+    found.engine.require()
     folder = StudyFolder(path=place.out)
     with folder.held():
         begun = _Begun(found, folder, place)
         begun.settle()
         begun.prepare()
         failures = begun.work()
-    return {**failures, **_concluded(begun)}
+    return {**failures, **concluded(begun.study, begun.folder)}
 
 
-def forecast(file: Path, place: Workplace, engine: Engine | None) -> None:
+def forecast(found: Study, place: Workplace) -> None:
     """Say which parts there are, how long they take and how much disk; nothing is trained, and `out` is left alone."""
-    begun = _Begun(_chosen(file, engine), StudyFolder(path=place.out), place)
+    found.engine.require()
+    begun = _Begun(found, StudyFolder(path=place.out), place)
     costs = begun.settle(measure=True)
     show(begun.study, begun.folder, costs, begun.slots)
-
-
-def _chosen(file: Path, engine: Engine | None) -> Study:
-    found = load(file)
-    found = found if engine is None else replace(found, engine=engine)
-    found.engine.require()
-    return found
 
 
 class _Begun:
@@ -102,7 +90,7 @@ class _Begun:
         self._reading: Seconds = time.monotonic() - self._started
         self._require_data(inspection.fingerprint.digest)
         self.slots = study.engine.room(len(study.parts))
-        threads = max(cores() // self.slots, 1)
+        threads = study.engine.threads(len(study.parts))
         self.ground = Ground(dataset=dataset, inspection=inspection, threads=threads)
 
     def settle(self, *, measure: bool = False) -> dict[str, Cost]:
@@ -164,14 +152,15 @@ class _Begun:
 
     def _shortening(self, *, measure: bool) -> tuple[Shortening, dict[str, Cost]]:
         known, minutes = self._known.get("shortened", {}), self.study.minutes
-        if known.get("minutes") == minutes and not measure:
+        if known.get("minutes") == finite(minutes) and known and not measure:
             return Shortening(factor=known["factor"], validations=known["validations"]), {}
         if minutes == float("inf") and not measure:
             return Shortening(), {}
         costs = {}
-        for part in {part.row: part for part in reversed(self.study.parts)}.values():
-            say(f"trying out {part.row}")
-            costs[part.row] = measured(part, self.ground, self.place.cache, self._reading)
+        for row in self.study.rows:
+            say(f"trying out {row.name}")
+            part = next(part for part in self.study.parts if part.row == row.name)
+            costs[row.name] = measured(part, self.ground, self.place.cache, self._reading)
         every = [costs[part.row] for part in self.study.parts]
         cut = fitting(every, self.slots, minutes, time.monotonic() - self._started)
         if cut.validations:
@@ -193,7 +182,7 @@ class _Begun:
                 "command": self.place.command,
                 "version": __version__,
                 "pins": pins,
-                "shortened": {"minutes": self.study.minutes, **asdict(cut)},
+                "shortened": {"minutes": finite(self.study.minutes), **asdict(cut)},
             },
         )
 
@@ -207,34 +196,4 @@ class _Begun:
             return ""
         if outcome.code == SOME_FAILED and self.folder.state(part) == "done":
             return f"some of its cases failed; {self.folder.log(part)} names them"
-        return outcome.reason or _last_words(self.folder.log(part))
-
-
-def _concluded(begun: _Begun) -> dict[str, str]:
-    """Print the comparison and write the report, as far as there are results."""
-    runs = [begun.folder.run(part).path for part in begun.study.parts if begun.folder.state(part) == "done"]
-    if not runs:
-        return {}
-    rows = {part.row for part in begun.study.parts if begun.folder.state(part) == "done"}
-    failures = {}
-    try:
-        report(runs, begun.folder.report)
-        if len(rows) > 1:
-            compare(runs, Wanted())
-    except EdgewiseError as error:  # the runs are there all the same
-        failures["comparison"] = str(error)
-    return failures
-
-
-def _last_words(log: Path) -> str:
-    """What a part said last: its message, or the last line of an error that should not be."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return "it left no log"
-    if shutil.disk_usage(log.parent).free < FULL:  # then it could not say it itself
-        return f"there is no space left for {log.parent.parent}. Make some, and start the same command again."
-    said = [i for i, line in enumerate(lines) if line.startswith("edgewise: ")]
-    if said:
-        return " ".join(line.strip() for line in lines[said[-1] :])[len("edgewise: ") :]
-    return f"{lines[-1] if lines else 'it said nothing'} ({log})"
+        return outcome.reason or last_words(self.folder.log(part))

@@ -1,7 +1,7 @@
 """A study file as it is written: YAML in, checked as far as it is the study's own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import override
 
+from edgewise import experiment_file
 from edgewise.engines.base import Engine
 from edgewise.engines.local import Local
 from edgewise.errors import StudyError
@@ -25,7 +26,8 @@ class Written:
 
     Attributes:
         name: what the report calls the study.
-        base: the experiment that rows start from: a path relative to this file, or the name of a shipped one.
+        base: the experiment that rows start from: a path relative to this file, the name of a shipped one, or what a
+            file would say.
         rows: name of each row -> what it changes in the base, or, with a `base` of its own, in that.
         folds: which folds validate, one training each; `all` of them, or what the experiments say.
         seeds: one training each; or what the experiments say.
@@ -36,7 +38,7 @@ class Written:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
     name: Annotated[str, Field(min_length=1)]
     rows: Annotated[Mapping[str, Mapping[str, Any] | None], Field(min_length=1)]
-    base: str = ""
+    base: str | Mapping[str, Any] = ""
     folds: Annotated[tuple[Fold, ...], Field(min_length=1)] | Literal["all", "file"] = "file"
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | Literal["file"] = "file"
     minutes: Annotated[float, Field(gt=0)] = float("inf")
@@ -52,8 +54,18 @@ def schema() -> dict[str, Any]:
     return dict(_adapter().json_schema())
 
 
-def read(path: Path) -> Written:
+def of_study(change: str) -> bool:
+    """Whether a change such as `minutes=30` is one of the study, and not of the experiment that its rows start from."""
+    parents, last, _ = experiment_file.parsed(change)
+    return (*parents, last)[0] in {each.name for each in fields(Written)}
+
+
+def read(path: Path, changes: Sequence[str] = ()) -> Written:
     """Read a study file, and check what is its own; its rows are not checked yet.
+
+    Args:
+        path: the file.
+        changes: one-off changes of the study.
 
     Raises:
         StudyError: it cannot be read, or a key is there twice, misspelt or mistyped.
@@ -64,14 +76,28 @@ def read(path: Path) -> Written:
     if "rows" not in content:
         mend = "`edgewise fit` runs an experiment. " if {"loss", "network", "training", "split"} & {*content} else ""
         raise StudyError(f"{path} is no study: it has no `rows`. {mend}{_ROWS}")
+    for change in changes:
+        _change(content, change)
     _require_rows(path, content["rows"])
     if isinstance(content.get("engine"), str):  # as on the command line
         content["engine"] = {"kind": content["engine"]}
+    elif isinstance(content.get("engine"), dict):
+        content["engine"].setdefault("kind", Local.kind)
     try:
         return _adapter().validate_python(content)
     except ValidationError as error:
         lines = "\n".join(f"  {problem}" for problem in explain(Written, error.errors())[:10])
         raise StudyError(f"{path} is not a valid study:\n{lines}") from error
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    parents, last, value = experiment_file.parsed(change)
+    node = content
+    for parent in parents:
+        below = node.get(parent)
+        node[parent] = dict(below) if isinstance(below, dict) else {}
+        node = node[parent]
+    node[last] = value
 
 
 _ROWS = "A study names its rows, each with what it changes in the `base`, such as `rows: {dice: {loss: {kind: dice}}}`."

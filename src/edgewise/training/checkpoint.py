@@ -35,14 +35,17 @@ def restore_random_state(state: dict[str, Any]) -> None:
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), None if math.isnan(gauss) else gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
+    # A checkpoint may have been loaded to a GPU, but states lie in main memory.
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])
 
 
-def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch."""
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seed python, numpy and torch, each process of a training (`rank`) in its own way."""
+    if rank:
+        seed = int(np.random.SeedSequence((seed, rank)).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries may use the global generator
     torch.manual_seed(seed)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from edgewise.data.batches import Batch
-from edgewise.errors import DivergedError
+from edgewise.errors import DivergedError, LogitsError
 from edgewise.losses.base import Loss
 from edgewise.losses.deep_supervision import DeepSupervision
 from edgewise.maps.base import DistanceMap
@@ -29,6 +29,8 @@ SMALLEST_SCALE = 2.0**-14
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """A part of a training step: one objective, and what moves to lower it.
+
+    Of several processes each takes it on its share of the batch; what moves the weights is the mean of their gradients.
 
     Attributes:
         objective: what is minimised; one without any gradient (an image without objects, say) moves nothing.
@@ -63,6 +65,7 @@ class Descent:
         self._setting, self._turns = setting, turns
         self._module = setting.arithmetic.placed(module, setting.device, setting.topology.dims).train()
         self._part = part(self._module)
+        setting.group.spread(self._module)
         self._average = deepcopy(self._part).eval().requires_grad_(requires_grad=False)
         names = dict.fromkeys(name for turn in turns for name in turn.over)
         self._moving = {name: _Moving(self._module.get_submodule(name), setting) for name in names}
@@ -83,6 +86,7 @@ class Descent:
         self.rate, *_ = [each.rate.at(step) for each in self._moving.values()]
         batch = batch.to(self._setting.device)
         taken = [self._take(turn, batch, step) for turn in self._turns]
+        self._setting.group.average_statistics(self._module)
         losses, norms = zip(*taken, strict=True)
         value = self._finite(torch.stack(losses).sum(), torch.stack(norms).sum())
         self._follow(step)
@@ -90,17 +94,31 @@ class Descent:
 
     def _take(self, turn: Turn, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Take one turn; the loss, and the norm of its gradient."""
-        loss = turn.objective(self._module, batch, step)
+        moving = [self._moving[name] for name in turn.over]
+        loss = self._backward(turn.objective, batch, step)
+        loss, learns = self._setting.group.average_gradient(loss, [each for part in moving for each in part.weights])
         norm = torch.zeros((), device=loss.device)
-        if loss.requires_grad:
-            self._module.zero_grad(set_to_none=True)
-            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            for each in (self._moving[name] for name in turn.over):
+        if learns:
+            for each in moving:
                 self._scaler.unscale_(each.optimiser)
                 norm = norm + clip_grad_norm_(each.weights, self._setting.clip)
                 self._scaler.step(each.optimiser)
             self._scaler.update()
-        return loss.detach().float(), norm.float()
+        return loss, norm.float()
+
+    def _backward(self, objective: Objective, batch: Batch, step: int) -> Tensor:
+        """The loss of this process's share of the batch; its gradient lies in the weights."""
+        self._module.zero_grad(set_to_none=True)
+        try:
+            loss = objective(self._module, batch, step)
+        except LogitsError:
+            if self._setting.group.alone:
+                raise
+            # All processes must come to the same end: the mean of their losses, which all of them look at, is NaN.
+            return torch.full((), math.nan, device=self._setting.device)
+        if loss.requires_grad:
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss
 
     def observe(self, score: float) -> None:
         """Take note of a validation score (higher is better)."""

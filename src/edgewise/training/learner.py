@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,6 +11,7 @@ from edgewise.data.batches import Batch
 from edgewise.losses.base import Loss
 from edgewise.networks.base import Network, Topology
 from edgewise.training.arithmetic import Arithmetic
+from edgewise.training.group import ALONE, Group
 from edgewise.training.optimise import AnyOptimiser, AnySchedule
 from edgewise.types import Spacing
 
@@ -32,6 +34,7 @@ class Setting:
         average: decay of the moving average of the weights; 0 uses the last weights.
         arithmetic: precision, memory format, threads.
         device: where to train.
+        group: the processes that train together, each on its share of a batch.
     """
 
     network: Network
@@ -47,6 +50,12 @@ class Setting:
     average: float
     arithmetic: Arithmetic
     device: torch.device
+    group: Group = ALONE
+
+    def draws(self, step: int) -> np.random.Generator:
+        """The random numbers of a step; every process has its own."""
+        own = (self.group.rank,) if self.group.rank else ()
+        return np.random.default_rng((self.seed, 3, step, *own))
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ import torch
 
 from edgewise.data.batches import Batch
 from edgewise.errors import DivergedError, LogitsError
+from edgewise.training.group import ALONE, Group
 from edgewise.training.learner import Learner
-from edgewise.training.records import Diverged, Ended, Record, Trained, Validated
+from edgewise.training.records import Diverged, Ended, Record, Snapshot, Trained, Validated
 
 
 @dataclass(kw_only=True)
@@ -43,6 +44,7 @@ class Limits:
         patience: end after this many validations without a better score; 0 never does.
         report_every: steps between `Trained` records.
         enough: end at a validation score that reaches this; `inf` never does.
+        snapshots: steps after which a `Snapshot` comes; 0 is before the first.
     """
 
     steps: int
@@ -51,6 +53,7 @@ class Limits:
     patience: int
     report_every: int
     enough: float = math.inf
+    snapshots: tuple[int, ...] = ()
 
 
 def fit(
@@ -59,6 +62,7 @@ def fit(
     validate: Callable[[torch.nn.Module], Mapping[str, float]],
     limits: Limits,
     progress: Progress,
+    group: Group = ALONE,
 ) -> Iterator[Record]:
     """Train until a limit is reached.
 
@@ -69,20 +73,24 @@ def fit(
             not finite.
         limits: when to look and when to end.
         progress: updated in place before each record, so that a checkpoint written on a record is consistent.
+        group: the processes that train together; the first one's clock says when time is up.
 
     Yields:
-        `Trained` every `report_every` steps, `Validated` every `validate_every` steps and at the end, then `Ended`; or
-        `Diverged`, just before the error. Whenever a record comes, but for that one, the weights are finite.
+        `Trained` every `report_every` steps, `Snapshot` after the steps in `snapshots`, then `Validated` every
+        `validate_every` steps and at the end, then `Ended`; or `Diverged`, just before the error. Whenever a record
+        comes, but for that one, the weights are finite.
 
     Raises:
         DivergedError: the loss, the gradient, a weight or a prediction is not finite; names the step and the cases.
     """
     begun, rows = time.monotonic() - progress.seconds, _Rows(batches, progress.step)
     try:
-        yield from _records(learner, rows, validate, limits, progress)
+        yield from _records(learner, rows, validate, limits, progress, group)
     except DivergedError as error:
-        yield Diverged(step=rows.taken, seconds=time.monotonic() - begun, cases=rows.cases, reason=str(error))
-        raise DivergedError(f"{error} at step {rows.taken} (cases {', '.join(rows.cases)}).") from error
+        # All processes are here: what diverges is the mean of what they have.
+        cases = tuple(case for own in group.gathered(rows.cases) for case in own)
+        yield Diverged(step=rows.taken, seconds=time.monotonic() - begun, cases=cases, reason=str(error))
+        raise DivergedError(f"{error} at step {rows.taken} (cases {', '.join(cases)}).") from error
 
 
 class _Rows:
@@ -103,10 +111,13 @@ def _records(
     validate: Callable[[torch.nn.Module], Mapping[str, float]],
     limits: Limits,
     progress: Progress,
+    group: Group,
 ) -> Iterator[Record]:
     begun, losses = time.monotonic() - progress.seconds, [0.0, 0.0]
     seen = progress.step if progress.best_step else -1
-    reason = _enough(limits, progress)  # a resumed run may have reached a limit before
+    reason = group.told(_enough(limits, progress))  # a resumed run may have reached a limit before
+    if progress.step == 0 and 0 in limits.snapshots:
+        yield Snapshot(step=0, seconds=progress.seconds)
     for batch in () if reason else batches:
         loss = _learnt(learner, batch, progress.step)
         progress.step += 1
@@ -115,10 +126,12 @@ def _records(
         if progress.step % limits.report_every == 0:
             yield Trained(step=progress.step, seconds=progress.seconds, loss=losses[0] / losses[1], rate=learner.rate)
             losses = [0.0, 0.0]
+        if progress.step in limits.snapshots:  # before the validation, whose checkpoint a resumed run goes on from
+            yield Snapshot(step=progress.step, seconds=progress.seconds)
         if progress.step % limits.validate_every == 0:
             yield _validated(learner, validate, progress, begun)
             seen = progress.step
-        reason = _enough(limits, progress)
+        reason = group.told(_enough(limits, progress))
         if reason:
             break
     if seen != progress.step:

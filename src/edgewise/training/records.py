@@ -47,6 +47,20 @@ class Validated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The averaged network of this moment is to be kept.
+
+    Attributes:
+        step: steps done; 0 before the first.
+        seconds: as in `Trained`.
+    """
+
+    event: ClassVar[str] = "snapshot"
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ended:
     """Training is over.
 
@@ -84,4 +98,4 @@ class Diverged:
     reason: str
 
 
-Record: TypeAlias = Trained | Validated | Ended | Diverged
+Record: TypeAlias = Trained | Validated | Snapshot | Ended | Diverged

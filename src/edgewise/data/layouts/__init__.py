@@ -12,8 +12,10 @@ from typing import Any
 from edgewise.data.case import Dataset
 from edgewise.data.folders import Defect, Folder, case_id, content, entries, find_images
 from edgewise.data.layouts.base import Layout, Scan
+from edgewise.data.layouts.brats18 import BRATS18
 from edgewise.data.layouts.challenges import CHALLENGES
 from edgewise.data.layouts.described import DECATHLON, NNUNET
+from edgewise.data.layouts.kits19 import KITS19
 from edgewise.data.layouts.pancreas_ct import PANCREAS_CT
 from edgewise.data.layouts.plain import FOLDERS, OAIZIB_CM
 from edgewise.errors import DataError
@@ -23,7 +25,7 @@ __all__ = ["LAYOUTS", "Defect", "Layout", "Scan", "case_id", "detect", "find_ima
 _DIRECT = (DECATHLON, NNUNET, FOLDERS, OAIZIB_CM)
 """Layouts told by what lies directly in the folder; they go first, as a look further down costs time."""
 
-_DEEP = (*CHALLENGES, PANCREAS_CT)
+_DEEP = (*CHALLENGES, PANCREAS_CT, BRATS18, KITS19)
 
 LAYOUTS = (*_DIRECT, *_DEEP)
 

@@ -147,6 +147,16 @@ OAI_ZIB = Challenge(
     elsewhere="classification",  # its masks have the same names, but other classes
     lonely="Convert each DICOM series of the OAI to one file NNNNNNN.mha on the grid of its mask.",
 )
+ACDC = Challenge(
+    layout="acdc",
+    name="ACDC",
+    image=re.compile(r"(patient\d{3}_frame\d{2})\.nii(?:\.gz)?"),
+    mask=re.compile(r"(patient\d{3}_frame\d{2})_gt\.nii(?:\.gz)?"),
+    id="{}",
+    classes=("background", "RV", "myocardium", "LV"),
+    channel="MR",
+    lonely="Add the files patientNNN_frameNN.nii.gz.",
+)
 
 CHALLENGES = (
     _layout(LITS, "LiTS: volume-N.nii and segmentation-N.nii, in whatever folders below this one"),
@@ -154,6 +164,9 @@ CHALLENGES = (
     _layout(
         OAI_ZIB,
         "OAI-ZIB: NNNNNNN.segmentation_masks.mhd, and the images converted from DICOM to NNNNNNN.nii.gz or .mha",
+    ),
+    _layout(
+        ACDC, "ACDC: patientNNN_frameNN.nii.gz and patientNNN_frameNN_gt.nii.gz, in whatever folders below this one"
     ),
 )
 """Layouts that are looked for at any depth."""
