@@ -23,6 +23,8 @@ from study.small_studies import (
     written,
 )
 
+pytestmark = pytest.mark.timeout(1200)  # a dozen processes that each import torch, on whatever machine
+
 ONE = {"dice": ROWS["dice"]}
 
 

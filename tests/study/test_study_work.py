@@ -10,6 +10,8 @@ import yaml
 
 from study.small_studies import ROWS, events, run, runs, settle_in, write_study, written
 
+pytestmark = pytest.mark.timeout(1200)  # a dozen processes that each import torch, on whatever machine
+
 DIVERGING = {"training": {"optimiser": {"kind": "sgd", "rate": 1e12}}}
 
 
