@@ -15,7 +15,7 @@ from edgewise.engines.local import Local
 from edgewise.engines.ray import Ray
 from edgewise.engines.slurm import Slurm
 from edgewise.errors import EngineError
-from edgewise.study.file import engine_of, schema
+from edgewise.study.file import engine_of
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +165,7 @@ def test_what_is_not_installed_is_named_with_its_extra(engine, extra, monkeypatc
 
 def test_every_engine_is_chosen_by_its_kind_in_a_file_and_on_the_command_line():
     assert list(discover(Engine)) == ["local", "ray", "slurm"]
-    assert "SlurmJob" not in str(schema())
-    assert all(kind in str(schema()) for kind in ("ray", "slurm"))
+    assert TypeAdapter(Engine).json_schema()["discriminator"]["mapping"].keys() == {"local", "ray", "slurm"}
     assert engine_of("{kind: slurm, partition: gpu, options: {qos: long}}") == Slurm(
         partition="gpu", options={"qos": "long"}
     )

@@ -3,26 +3,45 @@
 import json
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
+from edgewise.cli import main
 from edgewise.engines import slurm
 from tiny import write_experiment
 
 ROWS = {"as_in_base": {}, "cross_entropy": {"loss": {"kind": "cross_entropy"}}}
 
 
-@pytest.fixture
-def study(tmp_path):
-    """A study file of two rows."""
-    write_experiment(tmp_path / "base.yaml", "base", {"steps": 24, "validate_every": 8, "report_every": 8})
-    file = tmp_path / "study.yaml"
+@dataclass(frozen=True)
+class Given:
+    """A study file, and a folder of the study that nobody disturbed."""
+
+    file: Path
+    undisturbed: Path
+
+
+@pytest.fixture(scope="module")
+def given(road, tmp_path_factory):
+    root = tmp_path_factory.mktemp("clusters")
+    write_experiment(root / "base.yaml", "base", {"steps": 24, "validate_every": 8, "report_every": 8})
+    file = root / "study.yaml"
     file.write_text(yaml.safe_dump({"name": "clusters", "base": "base.yaml", "rows": ROWS}), encoding="utf-8")
-    return file
+    assert study(file, road, root / "local", "{kind: local, slots: 1}") == 0
+    return Given(file=file, undisturbed=root / "local")
+
+
+def study(file: Path, road: SimpleNamespace, out: Path, engine: str) -> int:
+    places = [("--data", road.data), ("--out", out), ("--cache", road.cache), ("--engine", engine)]
+    with pytest.raises(SystemExit) as ended:
+        main(["study", str(file), *(str(word) for pair in places for word in pair)])
+    return ended.value.code or 0
 
 
 def keepers(out: Path) -> list[int]:
@@ -59,6 +78,7 @@ def resumed(out: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 @pytest.mark.parametrize(
     "engine",
@@ -67,30 +87,22 @@ def resumed(out: Path) -> list[str]:
         "{kind: slurm, executor: local, gpus: 0, cpus: 1, jobs: 2}",
     ],
 )
-def test_a_study_goes_on_after_a_kill_and_ends_as_if_there_had_been_none(
-    engine, study, road, tmp_path, edgewise, monkeypatch
-):
+def test_a_study_goes_on_after_a_kill_and_ends_as_if_there_had_been_none(engine, given, road, tmp_path, monkeypatch):
     pytest.importorskip("ray" if "ray" in engine else "submitit")
     monkeypatch.setattr(slurm, "EVERY", 0.5)
-
-    def outcome(out, chosen):
-        return edgewise("study", study, "--data", road.data, "--out", out, "--cache", road.cache, "--engine", chosen)
-
-    assert outcome(tmp_path / "local", "{kind: local, slots: 1}").code == 0
     out, ended, killed = tmp_path / "cluster", Event(), []
     killer = Thread(target=kill_after_first_checkpoint, args=(out, ended, killed))
     killer.start()
     try:
-        done = outcome(out, engine)
+        assert study(given.file, road, out, engine) == 0
     finally:
         ended.set()
         killer.join()
-    assert done.code == 0, done.err
     assert killed
     assert any(text != "resumed at step 0" for text in resumed(out))
-    ours, undisturbed = weights(out), weights(tmp_path / "local")
+    ours, undisturbed = weights(out), weights(given.undisturbed)
     assert len(ours) == len(ROWS)
     assert ours.keys() == undisturbed.keys()
     for run, network in ours.items():
         for name, values in network.items():
-            torch.testing.assert_close(values, undisturbed[run][name], rtol=0, atol=0, msg=f"{run}: {name}")
+            torch.testing.assert_close(values, undisturbed[run][name], rtol=0, atol=0)
