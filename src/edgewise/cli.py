@@ -394,6 +394,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _answer(arguments: Sequence[str] | None) -> int:
     try:
-        return int(app(arguments, result_action="return_value", exit_on_error=False, print_error=True))
+        code = app(arguments, result_action="return_value", exit_on_error=False, print_error=True)
+        return DONE if code is None else int(code)  # None: `--help` and `--version` have answered
     except CycloptsError:  # cyclopts has printed what is wrong with the command line
         return WRONG_INPUT

@@ -10,6 +10,7 @@ import torch
 from edgewise.console import EVERY, advancing, progress, silent
 from edgewise.errors import OutputError, RunError
 from edgewise.files import atomic, output_folder, write_json, write_text
+from edgewise.machine import cores
 from edgewise.run import environment
 from edgewise.run.folder import Journal, RunFolder, write_yaml
 from edgewise.training import checkpoint
