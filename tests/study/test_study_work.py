@@ -133,7 +133,7 @@ def test_an_interruption_is_said_with_the_way_to_go_on(place, monkeypatch):
     call = run(place)
     assert call.code == 130
     assert call.complaints == [
-        "edgewise: interrupted. The same command goes on; `edgewise fit` needs --resume for that."
+        "edgewise: interrupted. Nothing is lost: a study goes on with the same command, a training with --resume."
     ]
 
 
