@@ -1,7 +1,7 @@
 """CT-like volumes with one organ or several, and things that look like it: data for benchmarks, made in memory.
 
 A body of smooth texture with noise holds a spine, bright bones, and many blobs that are as bright as the organ but have
-at most a tenth of its volume: an organ is known by its size alone, so both near and far must be looked at.
+at most a fiftieth of its volume: an organ is known by its size alone, so both near and far must be looked at.
 """
 
 import math
@@ -98,7 +98,7 @@ def _drawn(shape: Shape, body: Body, organs: list[Point], rng: np.random.Generat
         placed.append(_room(shape, body, radii, placed, rng))
     image = _tissue(shape, body, rng)
     body.spine.paint(image, BONE)
-    for value, density, sizes in ((ORGAN, BLOBS, (7, 21)), (BONE, BONES, (5, 13))):
+    for value, density, sizes in ((ORGAN, BLOBS, (4, 10)), (BONE, BONES, (5, 13))):
         for _ in range(round(density * math.prod(shape))):
             z, y, x = (float(rng.uniform(0, n)) for n in shape)
             a, b, c = (float(r) for r in rng.uniform(*sizes, 3))

@@ -59,6 +59,7 @@ def test_a_study_that_is_killed_takes_its_parts_along_and_goes_on_to_the_same_we
     assert {key: written(folder) for key, folder in runs(place).items() if key != ("dice", 0)} == kept
 
 
+@pytest.mark.slow
 def test_a_part_that_is_killed_is_named_with_the_signal_and_the_rest_goes_on(place, finished, intruder, monkeypatch):
     for row in ("dice", "entropy"):
         shutil.rmtree(runs(place)[row, 0])
