@@ -213,7 +213,7 @@ WRONG = {
     ),
     "a change that is none": (
         head("rows: {a: {training: {steps: 20}}}"),
-        r"row 'a' changes nothing: training is what base.yaml says already.*`\{\}`",
+        r"row 'a' changes nothing: training is what the base says already.*`\{\}`",
     ),
     "a default written out": (head("rows: {a: {split: {kind: folds, folds: 5}}}"), "row 'a' changes nothing: split"),
     "a seed in a row": (head("rows: {a: {seed: 3}}"), r"row 'a': rows share their seeds. Write `seeds: \[0, 1, 2\]`"),
@@ -250,7 +250,7 @@ WRONG = {
     ),
     "a row's base that is missing": (head("rows: {a: {base: b.yaml}}"), "row 'a': base: cannot read experiment b.yaml"),
     "a row's base that is a number": (head("rows: {a: {base: 3}}"), "row 'a': `base` must be the path .*it is 3"),
-    "itself as a base": ("name: s\nbase: study.yaml\nrows: {a: {}}", "base: .*is a study, as it has `rows`"),
+    "itself as a base": ("name: s\nbase: study.yaml\nrows: {a: {}}", "base: .*is a study of several experiments"),
     "no name": ("base: base.yaml\nrows: {a: {}}", "name: required, but missing"),
     "an experiment": ("name: s\ntraining: {steps: 3}", "no study: it has no `rows`. `edgewise fit` runs an experiment"),
     "no rows": ("name: s\nbase: base.yaml", "no study: it has no `rows`. A study names its rows"),
@@ -290,6 +290,6 @@ def test_a_study_given_to_fit_is_said_to_be_one(file, tmp_path, edgewise):
     call = edgewise("fit", path, "--data", tmp_path, "--out", tmp_path / "run")
     assert (call.code, call.err.strip()) == (
         2,
-        f"edgewise: {path} is a study, as it has `rows`. `edgewise study` works on it.",
+        f"edgewise: {path} is a study of several experiments. Run it by `edgewise study`.",
     )
     assert not (tmp_path / "run").exists()
