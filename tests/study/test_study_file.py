@@ -213,7 +213,7 @@ WRONG = {
     ),
     "a change that is none": (
         head("rows: {a: {training: {steps: 20}}}"),
-        r"row 'a' changes nothing: training is what base.yaml says already.*`\{\}`",
+        r"row 'a' changes nothing: training is what the base says already.*`\{\}`",
     ),
     "a default written out": (head("rows: {a: {split: {kind: folds, folds: 5}}}"), "row 'a' changes nothing: split"),
     "a seed in a row": (head("rows: {a: {seed: 3}}"), r"row 'a': rows share their seeds. Write `seeds: \[0, 1, 2\]`"),
