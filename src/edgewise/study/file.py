@@ -194,9 +194,8 @@ def _require_differences(path: Path, rows: Sequence[Row], written: Written, base
     for row in rows:
         key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k not in {"claim", "name"}}
         if changes and key == unchanged:
-            named = written.base if isinstance(written.base, str) else "the base"
             raise StudyError(
-                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what {named} says already. "
+                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what the base says already. "
                 "Change something else, or write `{}` for the base as it is."
             )
         if key in seen:
