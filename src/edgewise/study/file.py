@@ -195,8 +195,8 @@ def _require_differences(path: Path, rows: Sequence[Row], written: Written, base
         key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k not in {"claim", "name"}}
         if changes and key == unchanged:
             raise StudyError(
-                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what the base says already. "
-                "Change something else, or write `{}` for the base as it is."
+                f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what the base says "
+                "already. Change something else, or write `{}` for the base as it is."
             )
         if key in seen:
             raise StudyError(
