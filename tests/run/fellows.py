@@ -9,6 +9,8 @@ import socket
 import sys
 from dataclasses import dataclass
 
+import torch
+
 from edgewise.cli import main
 
 
@@ -59,6 +61,8 @@ def _call(folder, arguments, place, hook):
     sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", buffering=1) for number in (1, 2))
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    # GNU's OpenMP hangs in a forked process whose parent has used several threads.
+    torch.set_num_threads(1)
     hook()
     main(arguments)
 
