@@ -19,6 +19,7 @@ from scipy import stats
 from edgewise.compare.convergence import Curve, band, distribution, failure_rate, first_reaching, fluctuation
 from edgewise.compare.runs import Results, classes_of, compared, scores_of
 from edgewise.compare.statistics import mean_interval
+from edgewise.report.converging import FAILED, NEAR
 from edgewise.report.journal import read_journal
 from edgewise.report.records import read_run
 from edgewise.run.report import grouped
@@ -27,8 +28,6 @@ from edgewise.study.folder import StudyFolder
 
 PICTURES = Path(__file__).parent / "images"
 METRICS = ("dice", "hd")
-NEAR, FAILED = 0.9, 0.5
-"""Shares of the best row's Dice, as in the report: a training has nearly arrived, and has failed."""
 COLOURS = {"rectified": "#0072b2", "boundary": "#d55e00"}
 
 
