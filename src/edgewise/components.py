@@ -30,6 +30,10 @@ def numbered(mask: Bool[ndarray, "*space"], connectivity: Connectivity) -> tuple
     neighbours = NEIGHBOURS[connectivity][mask.ndim]
     # cc3d 4.1.1 makes too little room for as many components as can be in a thin volume, such as [[[1, 0, 1]]].
     roomy = np.pad(mask, [(0, 1)] * mask.ndim)
-    numbers, count = cc3d.connected_components(roomy, connectivity=neighbours, return_N=True, binary_image=True)
+    # Its faster way for two values, which it takes for every bool array, marks background voxels in 2D, where corners
+    # are neighbours.
+    binary = mask.ndim == 3
+    values = roomy if binary else roomy.view(np.uint8)
+    numbers, count = cc3d.connected_components(values, connectivity=neighbours, return_N=True, binary_image=binary)
     inside = numbers[(slice(-1),) * mask.ndim]
     return (inside if count else np.zeros(mask.shape, np.uint16)), int(count)
