@@ -17,31 +17,41 @@ OPTIONS = [
 ]
 
 
+WARM_UP = (100.0,) * len(OPTIONS)
+
+
 class Timed(nn.Module):
     """A network that says how long it takes."""
 
-    def __init__(self, clock, seconds):
+    def __init__(self, clock, first, seconds):
         super().__init__()
-        self.convolution, self.clock, self.seconds = nn.Conv2d(1, 2, 1), clock, seconds
+        self.convolution, self.clock, self.first, self.seconds = nn.Conv2d(1, 2, 1), clock, first, seconds
         self.steps = 0
 
     def forward(self, image):
-        # The first step warms up and takes long.
-        self.clock["now"] += self.seconds if self.steps else 100.0
+        self.clock["now"] += self.seconds if self.steps else self.first
         self.steps += 1
         return [self.convolution(image), self.convolution(image)]
 
 
 @pytest.fixture
 def choice(monkeypatch):
-    def of(*seconds, options=OPTIONS, counting="process_time"):
-        """The choice among options that take so many seconds by the clock that should count; the other stands still."""
+    def of(*seconds, options=OPTIONS, counting="process_time", first=WARM_UP, networks=None):
+        """The choice among options that take so many seconds by the clock that should count; the other stands still.
+
+        The first step warms up and takes long. What is built is added to `networks`.
+        """
         clock = {"now": 0.0}
         clocks = {name: lambda: 0.0 for name in ("process_time", "perf_counter")}
         clocks[counting] = lambda: clock["now"]
         monkeypatch.setattr(module, "time", SimpleNamespace(**clocks))
-        row = iter(seconds)
-        return choose(lambda: Timed(clock, next(row)), torch.zeros(1, 1, 4, 4), options[: len(seconds)])
+        row, built = zip(first, seconds, strict=False), [] if networks is None else networks
+
+        def build():
+            built.append(Timed(clock, *next(row)))
+            return built[-1]
+
+        return choose(build, torch.zeros(1, 1, 4, 4), options[: len(seconds)])
 
     return of
 
@@ -69,6 +79,14 @@ def test_the_reason_holds_every_measurement(choice):
     expected = ("fp32 channels_last", "500 ms", "fp32 contiguous", "250 ms", "bf16 contiguous", "400 ms")
     places = [reason.index(text) for text in expected]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("first", "steps"), [((100.0, 1.0, 301.0), [4, 4, 1]), ((100.0, 299.0, 100.0), [4, 4, 4])])
+def test_a_rival_far_behind_the_default_in_the_first_step_is_stepped_no_more(choice, first, steps):
+    """The default's own first step is slow, too: it pays for all that starts."""
+    networks = []
+    assert names(choice(1.0, 0.95, 0.2, first=first, networks=networks)) == names(OPTIONS[0 if steps[2] == 1 else 2])
+    assert [each.steps for each in networks] == steps
 
 
 def test_a_single_option_is_taken_unmeasured():

@@ -16,6 +16,8 @@ CHOSEN = "set by the experiment"
 """The reason of an arithmetic that nobody measured."""
 MARGIN = 0.9
 """A rival must need less than this share of the default's time: noise must not decide, so runs stay repeatable."""
+HOPELESS = 3.0
+"""An option whose first step takes this many times the default's first one, which pays for all that starts, is out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,8 @@ def choose(
     """The fastest of `options` for a training step on `image`; the first is the default and wins near ties.
 
     Rounds are interleaved and minima compared, because other work on the machine disturbs single timings. On a CPU it
-    is processor time that counts, for the same reason, unless the options differ in their threads.
+    is processor time that counts, for the same reason, unless the options differ in their threads. A rival that is far
+    behind in its untimed step is not stepped again: bfloat16 can take twelve times as long where a processor lacks it.
 
     Args:
         build: a network with fresh weights.
@@ -87,7 +90,8 @@ def choose(
         rounds: timed steps of each option; one more goes before them, untimed.
 
     Returns:
-        The winner; its reason lists the times, after the reason it came with.
+        The winner; its reason lists the times, after the reason it came with. Of a rival that was left out it is the
+        time of its only step.
     """
     if len(options) == 1:
         return options[0]
@@ -97,10 +101,12 @@ def choose(
         else time.perf_counter
     )
     trials = [_Trial(build(), image, option) for option in options]
-    times = [[trial.step(clock) for trial in trials] for _ in range(rounds + 1)][1:]
+    first = [trial.step(clock) for trial in trials]
+    racing = [i for i, seconds in enumerate(first) if seconds <= HOPELESS * first[0]]
+    times = [{i: trials[i].step(clock) for i in racing} for _ in range(rounds)]
     best = [
-        min(column) / (o.threads if clock is time.process_time else 1)
-        for o, column in zip(options, zip(*times, strict=True), strict=True)
+        min(row.get(i, first[i]) for row in times) / (o.threads if clock is time.process_time else 1)
+        for i, o in enumerate(options)
     ]
     winner = 0
     for i in range(1, len(options)):
