@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from edgewise.detection.boxes import contained, diou_loss, grown, iou, objects
+from edgewise.detection.boxes import clipped, contained, diou_loss, grown, iou, objects
 
 LABELS = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3)) | arrays(
     np.uint8, st.tuples(*(st.integers(1, 5),) * 3), elements=st.integers(0, 3)
@@ -95,6 +95,28 @@ def test_a_grown_box_holds_the_voxels_within_the_margin(data, dims, margin):
     assert contained(wide, bigger) == 1
     outside = ~wide
     assert np.isnan(contained(outside, bigger)) if not outside.any() else contained(outside, bigger) == 0
+
+
+@given(st.data(), st.sampled_from([2, 3]), st.integers(0, 2**10))
+def test_a_clipped_box_holds_the_same_voxels_of_the_image_and_none_beyond(data, dims, reach):
+    low, high = (torch.tensor(data.draw(st.tuples(*[st.floats(a, b)] * dims))) for a, b in ((-reach, 4), (4, SIDE)))
+    box = torch.cat((low, high + reach))
+    less = clipped(box, (SIDE,) * dims)
+    every = np.ones((SIDE,) * dims, bool)
+    assert contained(every, less.numpy()[None]) == contained(every, box.numpy()[None])
+    assert -0.5 <= less.min() <= less.max() <= SIDE - 0.5
+    torch.testing.assert_close(clipped(less, (SIDE,) * dims), less)
+
+
+def test_a_box_outside_of_the_image_has_no_extent():
+    box = torch.tensor([[5.0, -9.0, 7.0, -2.0]])
+    assert clipped(box, (4, 6)).tolist() == [[3.5, -0.5, 3.5, -0.5]]
+
+
+def test_a_loss_of_a_clipped_box_moves_the_sides_inside_the_image_alone():
+    box = torch.tensor([-3.0, 1.0, 2.0, 50.0], requires_grad=True)
+    clipped(box, (4, 6)).sum().backward()
+    assert box.grad.tolist() == [0, 1, 1, 0]
 
 
 @given(st.data(), st.sampled_from([2, 3]), st.integers(0, 3))

@@ -70,6 +70,7 @@ def test_the_gradient_into_l_net_is_scaled_by_lambda_and_into_s_net_not(decay):
     def gradients(factor):
         method = lsnet(decay=factor, keypoints=1)
         learning = learner(method, setting())
+        torch.nn.init.constant_(learning._module.locate.network.box[-1].bias, -2.0)  # boxes inside the image
         turn = learning._turns[1]
         learning._module.zero_grad()
         turn.objective(learning._module, batch(), 0).backward()
@@ -137,22 +138,24 @@ def large(seed):
 
 
 class Blind(nn.Module):
-    """An L-Net that finds nothing, or one that sees something everywhere."""
+    """An L-Net that finds nothing, or one that sees something everywhere, with sides so far away."""
 
-    def __init__(self, heat):
+    def __init__(self, heat, distance=3.0):
         super().__init__()
-        self.heat = heat
+        self.heat, self.distance = heat, distance
 
     def forward(self, image):
         cells = [-(-n // 4) for n in image.shape[2:]]
         dims = len(cells)
-        return torch.full((len(image), 2, *cells), self.heat), torch.full((len(image), 2, 2 * dims, *cells), 3.0)
+        return torch.full((len(image), 2, *cells), self.heat), torch.full(
+            (len(image), 2, 2 * dims, *cells), self.distance
+        )
 
 
-def two_stage(dims, heat, transfer=None):
+def two_stage(dims, heat, transfer=None, distance=3.0):
     torch.manual_seed(0)
     return TwoStage(
-        Keypoints(Blind(heat), (1,) * dims, threshold=0.5, most=3),
+        Keypoints(Blind(heat, distance), (1,) * dims, threshold=0.5, most=3),
         setting(dims).network.build(topology(dims)),
         transfer or Recalibration(margin=2.0),
         classes=CLASSES,
@@ -190,6 +193,30 @@ def test_an_object_that_reaches_beyond_its_region_is_cut_and_the_share_that_is_l
     rois = np.array([region.roi for region in found.regions])
     share = contained(np.ones(image.shape[1:], bool), rois)
     assert share == pytest.approx(1 - outside.mean(), abs=0.02)
+
+
+@DIMS
+def test_a_box_ends_where_the_image_ends(dims):
+    """However far away L-Net says that its sides are; the margin is around that."""
+    image = np.random.default_rng(0).normal(size=(1, 1 if dims == 2 else 13, 13, 11)).astype(np.float32)
+    found = applied(two_stage(dims, 5.0, distance=1e5), image, window(dims), Inference())
+    space = np.array(image.shape[1:][-dims:])
+    for region in found.regions:
+        box, roi = (np.array(each).reshape(2, 3)[:, -dims:] for each in (region.box, region.roi))
+        assert (box == [[-0.5] * dims, space - 0.5]).all()
+        assert (roi == [[-2.5] * dims, space + 1.5]).all()
+
+
+@DIMS
+def test_no_loss_of_s_net_drives_boxes_out_of_the_image(dims):
+    """In an image without objects it is least where nothing is: sides that have left the image do not move on."""
+    method = lsnet(decay=1.0)
+    learning = learner(method, setting(dims))
+    last = learning._module.locate.network.box[-1]
+    torch.nn.init.constant_(last.bias, 100.0)
+    learning._turns[1].objective(learning._module, empty(dims), 0).backward()
+    assert last.bias.grad is not None
+    assert not last.bias.grad.any()
 
 
 @DIMS

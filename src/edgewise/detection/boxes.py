@@ -1,5 +1,6 @@
 """Boxes around the objects of label maps, and how well two boxes agree."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -69,6 +70,17 @@ def grown(boxes: Boxes, margin: float) -> Boxes:
     """Boxes with `margin` voxels more on every side."""
     low, high = boxes.chunk(2, dim=-1)
     return torch.cat((low - margin, high + margin), dim=-1)
+
+
+def clipped(boxes: Boxes, space: Sequence[int]) -> Boxes:
+    """Boxes without what lies outside an image.
+
+    Args:
+        boxes: (*n, 2d) in voxels; the gradient reaches the sides that lie inside.
+        space: shape of the image. A box that lies outside has no extent, at the border.
+    """
+    top = torch.tensor([n - 0.5 for n in space], dtype=boxes.dtype, device=boxes.device)
+    return boxes.clamp(min=-0.5).minimum(torch.cat((top, top)))
 
 
 def iou(first: Boxes, second: Boxes) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, avg_pool3d, pad
 from typing_extensions import override
 
-from edgewise.detection.boxes import Grouping, objects
+from edgewise.detection.boxes import Grouping, clipped, objects
 from edgewise.detection.heatmap import STRIDE, box_of, boxes_at_cells, peaks
 from edgewise.inference.roi import Shape, fitting, padded
 from edgewise.inference.two_stage import Candidate, Locator
@@ -38,11 +38,19 @@ class Keypoints(Locator):
         heat, distances = self.network(shrunk(image, self.shrink))
         return heat, boxes_at_cells(distances)
 
+    def boxes_in(self, boxes: Tensor, space: Shape) -> Tensor:
+        """The boxes of `answers` in voxels of an image of the given shape, without what lies outside it.
+
+        There is nothing to segment there, and a loss of what is segmented that is least where there is nothing would
+        draw boxes out of images, without end.
+        """
+        return clipped(enlarged(boxes.float(), self.shrink), space)
+
     @override
     def find(self, image: Tensor) -> tuple[list[list[Candidate]], Tensor]:
         logits, boxes = self.answers(image)
         heat = logits.float().sigmoid()
-        boxes = enlarged(boxes, self.shrink)
+        boxes = self.boxes_in(boxes, tuple(image.shape[2:]))
         found = [
             [Candidate(box=box_of(there, peak), kind=peak.kind, score=peak.score) for peak in self._peaks(one)]
             for one, there in zip(heat, boxes, strict=True)

@@ -13,7 +13,7 @@ from typing_extensions import override
 from edgewise.data.batches import Batch
 from edgewise.detection.boxes import grown
 from edgewise.errors import ExperimentError
-from edgewise.inference.locators import Keypoints, enlarged
+from edgewise.inference.locators import Keypoints
 from edgewise.inference.roi import Recalibration, labels_in, recalibrated
 from edgewise.inference.two_stage import TwoStage
 from edgewise.methods.base import Method
@@ -107,7 +107,7 @@ class LSNet(Method):
         present = [labels.unique().tolist() for labels in batch.labels]
         with torch.set_grad_enabled(self.decay > 0), setting.arithmetic.autocast(setting.device):
             heat, boxes = locator.answers(setting.arithmetic.arrange(batch.image))
-        boxes = enlarged(boxes.float(), locator.shrink)
+        boxes = locator.boxes_in(boxes, tuple(batch.image.shape[2:]))
         drawn = [self._drawn(one, held, rng) for one, held in zip(heat.detach(), present, strict=True)]
         chosen = torch.stack([there[cell] for there, cell in zip(boxes, drawn, strict=True)])
         kinds = kinds_of([kind for kind, *_ in drawn], self.localisation.objects)
