@@ -216,6 +216,7 @@ WRONG = {
         r"row 'a' changes nothing: training is what the base says already.*`\{\}`",
     ),
     "a default written out": (head("rows: {a: {split: {kind: folds, folds: 5}}}"), "row 'a' changes nothing: split"),
+    "a name in a row": (head("rows: {a: {name: b}}"), "row 'a': a row's key is its name. .* leave out `name: b`"),
     "a seed in a row": (head("rows: {a: {seed: 3}}"), r"row 'a': rows share their seeds. Write `seeds: \[0, 1, 2\]`"),
     "different splits": (
         head("rows: {a: {split: {kind: folds, folds: 3}}, b: {}}"),

@@ -180,6 +180,8 @@ def _row(path: Path, name: str, changes: Mapping[str, Any], base: Mapping[str, A
         raise StudyError(f"{where}: `base` must be the path or name of an experiment; it is {below!r}.")
     if "seed" in own:
         raise StudyError(f"{where}: rows share their seeds. Write `seeds: [0, 1, 2]` beside `rows`.")
+    if "name" in own:
+        raise StudyError(f"{where}: a row's key is its name. Write it there, and leave out `name: {own['name']}`.")
     start = _base(where, path.parent, below) if below else base
     if not start and not own:
         raise StudyError(f"{where} is empty, and there is no `base` to take as it is. Name one.")
@@ -192,7 +194,7 @@ def _require_differences(path: Path, rows: Sequence[Row], written: Written, base
     unchanged = identity(experiment_file.parse({**base, "name": "base"}, f"{path}: base")) if base else ""
     seen: dict[str, str] = {}
     for row in rows:
-        key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k not in {"claim", "name"}}
+        key, changes = identity(row.experiment), {k for k in written.rows[row.name] or {} if k != "claim"}
         if changes and key == unchanged:
             raise StudyError(
                 f"{path}: row {row.name!r} changes nothing: {', '.join(sorted(changes))} is what the base says "
