@@ -1,7 +1,12 @@
 """The command line as a function, and trained runs that tests share: each costs seconds."""
 
+import os
 from dataclasses import dataclass
 from types import SimpleNamespace
+
+# Before torch is there, for it and for what tests start: tests run side by side, and threads that wait for each other
+# on the same cores make them twice as slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
