@@ -25,7 +25,7 @@ import abdomen
 import numpy as np
 import torch
 from abdomen import RADII, Scene
-from regions_training import ARITHMETICS, CPU, FULL, MARGIN, PATCH, WAYS, networks
+from regions_training import ARITHMETICS, CPU, FULL, MARGIN, PATCH, WAYS, fastest, networks
 from timing import forget_peak, interleaved, memory, write_rows
 from torch import Tensor, nn
 from typing_extensions import override
@@ -39,7 +39,7 @@ from edgewise.inference.prediction import Prediction
 from edgewise.inference.roi import AnyTransfer, Crop
 from edgewise.inference.sliding import Inference, Window, averaged
 from edgewise.inference.two_stage import Candidate, Locator, TwoStage
-from edgewise.training.arithmetic import Arithmetic
+from edgewise.training.arithmetic import Arithmetic, Precision
 
 EIGHTH = (150, 256, 256)
 SPEED, LOSS = 5.0, 0.01
@@ -162,11 +162,11 @@ def telling(boxes: list[Candidate], found: Found) -> Found:
     return [boxes for _ in found]
 
 
-def way_of(network: nn.Module, patch: tuple[int, ...], rounds: int) -> Way:
-    """A way in the arithmetic, and with as many windows in a batch, in which S takes least time for a window."""
+def way_of(network: nn.Module, patch: tuple[int, ...], rounds: int, precision: Precision) -> Way:
+    """A way in the order of axes, and with as many windows in a batch, in which S takes least time for a window."""
     two = isinstance(network, TwoStage)
     segment = network.segment if isinstance(network, TwoStage) else network
-    options = list(product(ARITHMETICS, (1, 2, 4)))
+    options = list(product([each for each in ARITHMETICS if each.precision == precision], (1, 2, 4)))
     calls = {str(each): partial(window_by, segment, *each) for each in options}
     seconds = interleaved(calls, 3, time.process_time)
     arithmetic, windows = min(options, key=lambda each: min(seconds[str(each)]) / each[1])
@@ -290,15 +290,17 @@ def ct(scene: Scene, plane: float) -> Case:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=250, help="of each training")
+    parser.add_argument("--steps", type=int, default=300, help="of each training")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--volumes", type=int, default=3, help="CTs of the comparison")
+    parser.add_argument("--volumes", type=int, default=2, help="CTs of the comparison")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edgewise-bench-regions")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
+    arithmetic = fastest()
+    print(f"training in {arithmetic.precision}, {arithmetic.memory_format}", flush=True)
     ways = {
-        name: way_of(network, WAYS[name][1], arguments.rounds)
-        for name, network in networks(arguments.steps, arguments.cache).items()
+        name: way_of(network, WAYS[name][1], arguments.rounds, arithmetic.precision)
+        for name, network in networks(arguments.steps, arguments.cache, arithmetic).items()
     }
     recalibrated = ways["two stages"]
     both = recalibrated.network

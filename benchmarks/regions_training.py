@@ -29,7 +29,7 @@ from edgewise.training.learner import Setting
 from edgewise.training.optimise import AdamW, Poly
 
 FULL, PART, SCENES = (300, 512, 512), (192, 288, 288), 20
-PATCH, FIELD, MARGIN = (96, 128, 128), (128, 192, 192), 8.0
+PATCH, FIELD, MARGIN = (64, 96, 96), (128, 192, 192), 15.0
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
 CPU = torch.device("cpu")
@@ -55,16 +55,18 @@ ARITHMETICS = tuple(
     Arithmetic(precision=precision, memory_format=memory_format, threads=1)
     for precision, memory_format in product(PRECISIONS, FORMATS)
 )
-"""Among which the fastest is taken, for training and for predicting."""
+"""Among which the fastest is taken for training, and for predicting among those of the same precision."""
 
 
-def networks(steps: int, cache: Path) -> dict[str, nn.Module]:
+def fastest() -> Arithmetic:
+    return choose(partial(NETWORK.build, TOPOLOGY), torch.zeros(1, 1, *PATCH), ARITHMETICS)
+
+
+def networks(steps: int, cache: Path, arithmetic: Arithmetic) -> dict[str, nn.Module]:
     """The module of each way, in evaluation mode; weights in the cache that this code made are not trained again."""
     sources = [Path(path).read_bytes() for path in (__file__, abdomen.__file__)]
     digest = hashlib.sha256(b"".join(sources)).hexdigest()[:8]
     scenes: list[Scene] = []
-    arithmetic = choose(partial(NETWORK.build, TOPOLOGY), torch.zeros(1, 1, *PATCH), ARITHMETICS)
-    print(f"training in {arithmetic.precision}, {arithmetic.memory_format}", flush=True)
     found = {}
     for name, (method, size) in WAYS.items():
         file = cache / f"{method.kind}-{steps}-{arithmetic.precision}-{digest}.pt"
@@ -85,7 +87,7 @@ def trained(method: Method, size: Shape, scenes: list[Scene], steps: int, arithm
     setting = Setting(
         network=NETWORK,
         topology=TOPOLOGY,
-        loss=equal(Dice(), CrossEntropy()),
+        loss=equal(Dice(batch="pooled"), CrossEntropy()),
         spacing=(1.0, 1.0, 1.0),
         optimiser=AdamW(rate=3e-3),
         schedule=Poly(warm_up=10),
@@ -103,23 +105,28 @@ def trained(method: Method, size: Shape, scenes: list[Scene], steps: int, arithm
         for step in range(steps):
             losses.append(learner.step(batch(scenes, size, step), step))
             if step % 20 == 19:
-                recent = f"loss {np.mean(losses[-20::2]):.3f} around organs, {np.mean(losses[-19::2]):.3f} elsewhere"
                 spent = time.process_time() - start
-                print(f"{method.kind}: step {step + 1} of {steps}, {spent:.0f} s, {recent}", flush=True)
+                print(
+                    f"{method.kind}: step {step + 1} of {steps}, {spent:.0f} s, loss {np.mean(losses[-20:]):.3f}",
+                    flush=True,
+                )
     return learner.predictor
 
 
 def batch(scenes: list[Scene], size: Shape, step: int) -> Batch:
-    """A window at a random place; at every other step it lies around a voxel of an organ."""
+    """Two windows: one around a voxel of an organ, one anywhere."""
     rng = np.random.default_rng((7, step))
-    scene = scenes[rng.integers(len(scenes))]
+    pair = [window(scenes[rng.integers(len(scenes))], size, rng, around=around) for around in (True, False)]
+    image, labels = (torch.stack(each) for each in zip(*pair, strict=True))
+    return Batch(image=image, labels=labels, cases=("", ""))
+
+
+def window(scene: Scene, size: Shape, rng: np.random.Generator, *, around: bool) -> tuple[torch.Tensor, torch.Tensor]:
     space = scene.labels.shape
     centre = [rng.integers(side) for side in space]
-    if step % 2 == 0:
+    if around:
         held = np.flatnonzero(scene.labels)
         centre = list(np.unravel_index(held[rng.integers(len(held))], space))
     low = [int(min(max(c - s // 2, 0), side - s)) for c, s, side in zip(centre, size, space, strict=True)]
     box = tuple(slice(a, a + s) for a, s in zip(low, size, strict=True))
-    image = torch.from_numpy(scene.image[(slice(None), *box)])
-    labels = torch.from_numpy(scene.labels[box]).long()
-    return Batch(image=image[None], labels=labels[None], cases=("",))
+    return torch.from_numpy(scene.image[(slice(None), *box)]), torch.from_numpy(scene.labels[box]).long()

@@ -170,10 +170,10 @@ class TestWeightsFromAFile:
         torch.save(network.state_dict(), tmp_path / "weights.pt")
         return tmp_path / "weights.pt"
 
-    def file(self, path, weights, dimensions=2):
+    def file(self, path, weights, dimensions=2, steps=1):
         network = {"kind": "resnet_unet", "encoder": {"depth": 18, "weights": str(weights)}, "features": 8}
         plan = {**PLAN, "dimensions": dimensions, "patch": [16, 16] if dimensions == 2 else PLAN["patch"]}
-        training = {"steps": 2, "validate_every": 1}
+        training = {"steps": steps, "validate_every": 1}
         return experiment(path, {"kind": "supervised"}, network=network, plan=plan, training=training)
 
     def test_what_was_loaded_is_said_and_the_file_is_needed_once(self, road, edgewise, weights, tmp_path):
@@ -190,7 +190,7 @@ class TestWeightsFromAFile:
 
     @pytest.mark.slow
     def test_a_killed_run_goes_on_without_the_file(self, road, edgewise, weights, tmp_path):
-        file, out = self.file(tmp_path / "warm.yaml", weights), tmp_path / "run"
+        file, out = self.file(tmp_path / "warm.yaml", weights, steps=2), tmp_path / "run"
         killed(road, file, out, "last.pt", 2)
         weights.unlink()
         assert edgewise(*arguments(road, file, out), "--resume").code == 0

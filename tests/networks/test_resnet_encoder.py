@@ -238,7 +238,7 @@ class TestSmallGrids:
         torch.testing.assert_close(norm(larger), plain)
 
     @pytest.mark.parametrize("arrangement", [torch.contiguous_format, torch.channels_last], ids=["plain", "last"])
-    @pytest.mark.parametrize("kernel", [1, 3, 7])
+    @pytest.mark.parametrize("kernel", [3, 7])
     def test_a_stride_has_exact_gradients_in_bfloat16_where_one_voxel_is_left(self, kernel, arrangement):
         for space in ((1, 1), (8, 1), (1, 8), (2, 2), (5, 4)):
             torch.manual_seed(0)

@@ -11,11 +11,13 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 def replace_layers(network: nn.Module) -> None:
-    """Put `Convolution3d` and `InstanceNorm` in the place of torch's, wherever they are; weights and names stay."""
+    """Put the layers below in the place of torch's, wherever they are; weights and names stay."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv3d) and max(child.kernel_size) > 1:
                 setattr(parent, name, Convolution3d(child))
+            elif isinstance(child, nn.Conv2d) and max(child.kernel_size) == 1 < max(child.stride):
+                setattr(parent, name, PointConvolution2d(child))
             elif isinstance(child, nn.InstanceNorm2d | nn.InstanceNorm3d):
                 setattr(parent, name, InstanceNorm(child))
 
@@ -29,8 +31,8 @@ class Convolution3d(nn.Module):
     nobody wrote, and written out of bounds: training follows noise, turns NaN, or crashes. On one slice the output can
     be NaN; where the last axis is left with one voxel it can be wrong (pytorch/pytorch#169688). Such grids are the
     deepest, so float32 costs little: within noise the same as padding them explicitly, which helps, too. In float32,
-    for transposed and dilated convolutions, and in 2D nothing wrong was found, but under a stride where one voxel is
-    left (`small_grids.StridedConvolution2d`).
+    for transposed and dilated convolutions, and in 2D nothing wrong was found, but under strides: see
+    `PointConvolution2d` and `small_grids.StridedConvolution2d`.
 
     Args:
         convolution: whose weights and settings it takes over; its padding is a number of voxels.
@@ -66,6 +68,42 @@ class Convolution3d(nn.Module):
 
     def _exceeds(self, image: Tensor) -> bool:
         return any(side < kernel for side, kernel in zip(image.shape[2:], self.kernel_size, strict=True))
+
+
+@final
+class PointConvolution2d(nn.Module):
+    """Torch's 2D convolution of single pixels with a stride, as one without a stride of those pixels alone.
+
+    In float32 on a CPU (torch 2.13.0, oneDNN, AVX2) the gradient of the weights under a stride is written out of bounds
+    where two to seven channels come in and the channels of a pixel lie together: the process crashes. In 3D, and with
+    larger kernels, nothing wrong was found.
+
+    Args:
+        convolution: whose weights and settings it takes over: no groups and no padding.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        assert convolution.groups == 1
+        assert convolution.padding == (0, 0)
+        self.weight, self.bias = nn.Parameter(convolution.weight), None
+        if convolution.bias is not None:
+            self.bias = nn.Parameter(convolution.bias)
+        self.stride = convolution.stride
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, K, *space) -> (B, L, *cells) with ceil(side / stride) cells."""
+        rows, columns = self.stride
+        return functional.conv2d(image[:, :, ::rows, ::columns], self.weight, self.bias)
+
+    @override
+    def extra_repr(self) -> str:
+        outputs, inputs, *_ = self.weight.shape
+        return f"{inputs}, {outputs}, stride={self.stride}"
 
 
 @final

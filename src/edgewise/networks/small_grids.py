@@ -22,12 +22,15 @@ def norm_layer(kind: Norm, dims: int, channels: int) -> nn.Module:
 
 
 def hold_on_small_grids(network: nn.Module, norm: Norm, dims: int) -> None:
-    """Put the layers below in the place of torch's batch norms and strided convolutions; the names of weights stay."""
+    """Put the layers below in the place of torch's batch norms and strided convolutions; the names of weights stay.
+
+    Convolutions of single pixels are left to `layers.PointConvolution2d`.
+    """
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
                 setattr(parent, name, norm_layer(norm, dims, child.num_features))
-            elif isinstance(child, nn.Conv2d) and max(child.stride) > 1:
+            elif isinstance(child, nn.Conv2d) and max(child.stride) > 1 and max(child.kernel_size) > 1:
                 setattr(parent, name, StridedConvolution2d(child))
 
 
