@@ -279,6 +279,7 @@ def prepared(plan, split, kind, phantoms):
     return PreparedSet(folders=folders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name not in SHARED])
 def test_every_experiment_takes_two_steps_on_phantoms(name, phantoms, tmp_path):
     original, tiny = small(ALL[name])

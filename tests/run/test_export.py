@@ -171,7 +171,7 @@ def methods(road, tmp_path_factory):
     return runs
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", [ENDINGS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in ENDINGS[1:])])
 def test_what_only_training_needed_is_not_in_the_file(methods, tmp_path, ending):
     files = {name: exporting.export(run, tmp_path / f"{name}{ending}") for name, run in methods.items()}
     plain = files.pop("supervised")

@@ -413,6 +413,7 @@ def test_what_another_experiment_file_says_on_resume_is_not_silently_ignored(roa
 # --- demo
 
 
+@pytest.mark.slow
 def test_a_second_demo_uses_the_runs_of_the_first(tmp_path, monkeypatch):
     from edgewise import demo
 

@@ -39,6 +39,7 @@ def intruder(tmp_path):
     return named
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_takes_its_parts_along_and_goes_on_to_the_same_weights(place, finished, intruder):
     shutil.rmtree(runs(place)["dice", 0])
     environment, mark = intruder("dice", "last.pt", "3", "hold")
