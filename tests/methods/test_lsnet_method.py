@@ -209,7 +209,7 @@ def test_a_box_ends_where_the_image_ends(dims):
 
 @DIMS
 def test_no_loss_of_s_net_drives_boxes_out_of_the_image(dims):
-    """In an image without objects it is least where nothing is: sides that have left the image do not move on."""
+    """In an image without objects it is small where nothing is: sides that have left the image do not move on."""
     method = lsnet(decay=1.0)
     learning = learner(method, setting(dims))
     last = learning._module.locate.network.box[-1]

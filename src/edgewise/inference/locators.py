@@ -41,8 +41,8 @@ class Keypoints(Locator):
     def boxes_in(self, boxes: Tensor, space: Shape) -> Tensor:
         """The boxes of `answers` in voxels of an image of the given shape, without what lies outside it.
 
-        There is nothing to segment there, and a loss of what is segmented that is least where there is nothing would
-        draw boxes out of images, without end.
+        There is nothing to segment there, and a loss of what is segmented, small where there is nothing, could draw
+        boxes out of images without end.
         """
         return clipped(enlarged(boxes.float(), self.shrink), space)
 
