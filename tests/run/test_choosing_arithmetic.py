@@ -31,7 +31,7 @@ NARROW, WIDE = "AVX2", "AVX512"
 def tried(monkeypatch):
     """The precisions that are tried, for what the experiment says, on a processor that can do so much."""
 
-    def of(precision, capability):
+    def of(precision, capability, device=CPU):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         seen = []
 
@@ -42,7 +42,7 @@ def tried(monkeypatch):
         monkeypatch.setattr(module, "choose", choose)
         experiment = Experiment(name="any")
         experiment = replace(experiment, plan=replace(experiment.plan, precision=precision))
-        module.measured(experiment, PLAN, 2, CPU)
+        module.measured(experiment, PLAN, 2, device)
         return set(seen)
 
     return of
@@ -58,3 +58,8 @@ def test_what_the_experiment_says_is_done(tried, capability, capsys):
     """With a word about what it costs, where it costs much."""
     assert tried("bf16", capability) == {"bf16"}
     assert ("ten times as long as fp32" in capsys.readouterr().err) == (capability == NARROW)
+
+
+def test_what_the_processor_lacks_says_nothing_of_another_device(tried, capsys):
+    assert tried("bf16", NARROW, torch.device("meta")) == {"bf16"}
+    assert "ten times" not in capsys.readouterr().err

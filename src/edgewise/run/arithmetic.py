@@ -20,7 +20,7 @@ def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.dev
     """
     experiment, wanted = unread(experiment), experiment.plan
     threads = wanted.threads if wanted.threads != "auto" else machine.own_cores()
-    if wanted.precision == "bf16" and "bf16" not in _precisions(device):
+    if wanted.precision == "bf16" and _lacks_bfloat16(device):
         say("plan.precision bf16 takes about ten times as long as fp32 on this processor, which has no AVX-512")
     precisions = _precisions(device) if wanted.precision == "auto" else [wanted.precision]
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
@@ -42,7 +42,11 @@ def measured(experiment: Experiment, plan: Plan, classes: int, device: torch.dev
 
 def _precisions(device: torch.device) -> list[Precision]:
     """Those that can be the fastest."""
-    if device.type == "cuda":
-        return ["fp32", "bf16" if torch.cuda.is_bf16_supported() else "fp16"]
-    # Without AVX-512 torch's convolutions have no bfloat16 kernels on x86.
-    return ["fp32"] if torch.backends.cpu.get_cpu_capability() == "AVX2" else ["fp32", "bf16"]
+    if _lacks_bfloat16(device):
+        return ["fp32"]
+    return ["fp32", "bf16" if device.type == "cpu" or torch.cuda.is_bf16_supported() else "fp16"]
+
+
+def _lacks_bfloat16(device: torch.device) -> bool:
+    """Whether torch's convolutions have no bfloat16 kernels on a CPU: on x86 they need AVX-512."""
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"

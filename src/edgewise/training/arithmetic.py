@@ -101,12 +101,13 @@ def choose(
         else time.perf_counter
     )
     trials = [_Trial(build(), image, option) for option in options]
-    first = [trial.step(clock) for trial in trials]
-    racing = [i for i, seconds in enumerate(first) if seconds <= HOPELESS * first[0]]
-    times = [{i: trials[i].step(clock) for i in racing} for _ in range(rounds)]
+    times = [[trial.step(clock)] for trial in trials]
+    racing = [i for i, (first,) in enumerate(times) if first <= HOPELESS * times[0][0]]
+    for i in racing * rounds:
+        times[i].append(trials[i].step(clock))
     best = [
-        min(row.get(i, first[i]) for row in times) / (o.threads if clock is time.process_time else 1)
-        for i, o in enumerate(options)
+        min(own[1:] or own) / (o.threads if clock is time.process_time else 1)
+        for o, own in zip(options, times, strict=True)
     ]
     winner = 0
     for i in range(1, len(options)):
