@@ -16,7 +16,7 @@ from tiny import PLAN, fit, write_experiment
 
 # Machines are shared and noisy: a test asserts what is true, never how long it took. Every run draws other examples.
 settings.register_profile("edgewise", deadline=None, max_examples=40)
-settings.register_profile("thorough", deadline=None, max_examples=400)
+settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "edgewise"))
 
 
