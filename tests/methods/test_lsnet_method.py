@@ -146,10 +146,8 @@ class Blind(nn.Module):
 
     def forward(self, image):
         cells = [-(-n // 4) for n in image.shape[2:]]
-        dims = len(cells)
-        return torch.full((len(image), 2, *cells), self.heat), torch.full(
-            (len(image), 2, 2 * dims, *cells), self.distance
-        )
+        distances = torch.full((len(image), 2, 2 * len(cells), *cells), self.distance)
+        return torch.full((len(image), 2, *cells), self.heat), distances
 
 
 def two_stage(dims, heat, transfer=None, distance=3.0):
